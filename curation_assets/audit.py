@@ -1,0 +1,131 @@
+"""Questions to the ledger, answered in plain words: what happened to a record, and where records went.
+
+The queries are the files of sql/audit, so that anyone can run them in any DuckDB shell.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from curation_assets.tables import SQL
+from curation_assets.warehouse import Warehouse
+
+STAGE_DONE = {
+    "cleaned": "its text was repaired where needed",
+    "deduped": "no kept record duplicates it",
+    "filtered": "no rule spoke against it",
+    "curated_set": "it is in the curated set",
+}
+
+
+def ask(warehouse: Warehouse, question: str, **params: Any) -> pl.DataFrame:
+    """Run one query of sql/audit."""
+    return warehouse.query((SQL / "audit" / f"{question}.sql").read_text(encoding="utf-8"), **params)
+
+
+def find_records(warehouse: Warehouse, id: str) -> pl.DataFrame:
+    """The records an id means: ours, a prefix of ours of at least eight characters, or the owner's. At most 20."""
+    if warehouse.path.exists() and not warehouse.has_table("raw.records"):
+        return pl.DataFrame()
+    return ask(warehouse, "find_records", id=id)
+
+
+def trace(warehouse: Warehouse, record_id: str) -> Iterator[str]:
+    """A record's whole path as lines of plain words. record_id is ours and exists."""
+    record = ask(warehouse, "record", record_id=record_id).row(0, named=True)
+    yield f"Record {record_id}"
+    yield f"  {_excerpt(record['text'], 100)}"
+    yield f"  source    {record['source']}, {record['source_uri']} row {record['source_row']}"
+    yield f"  owner's id  {record['source_record_id']}" + (
+        "" if record["has_owner_id"] else " (file:row; the owner gives no id)"
+    )
+    yield f"  licence   {record['license'] or 'not stated'}" + (f"; label {record['label']}" if record["label"] else "")
+    yield f"  read      {record['ingested_at']:%Y-%m-%d %H:%M} from {record['path']} (SHA-256 {record['file_hash'][:16]}…), run {record['run_id'][:8]}"
+    yield f"raw: kept verbatim, {record['chars']:,} characters"
+    decisions = ask(warehouse, "decisions_on_record", record_id=record_id)
+    reached = decisions["stage"].unique(maintain_order=True).to_list()
+    for stage in reached:
+        if stage == "curated_set":
+            yield from _measures(warehouse, record_id)
+        yield from _stage_lines(warehouse, stage, decisions.filter(pl.col("stage") == stage), record_id)
+    if "filtered" in reached and "curated_set" not in reached and not _dropped(decisions):
+        yield from _measures(warehouse, record_id)
+        yield "curated_set: not decided yet; `curate run` goes on from here"
+
+
+def _stage_lines(warehouse: Warehouse, stage: str, decisions: pl.DataFrame, record_id: str) -> Iterator[str]:
+    first = decisions.row(0, named=True)
+    when = f"[{first['finished_at']:%Y-%m-%d %H:%M}, run {first['run_id'][:8]}, code {first['code_version']}, config {first['config_hash'][:8]}]"
+    if not _dropped(decisions):
+        chance = f" (draw {first['value']:.4g} ≤ {first['threshold']:.4g})" if first["rule"] == "selected" else ""
+        yield f"{stage}: kept, {STAGE_DONE.get(stage, 'passed')}{chance} {when}"
+    for decision in decisions.filter(pl.col("verdict") == "drop").iter_rows(named=True):
+        yield f"{stage}: DROPPED by {decision['rule']}{_reason(decision)} {when}"
+    if stage == "cleaned" and not _dropped(decisions):
+        steps = warehouse.query("select cleaning_steps from cleaned.records where record_id = $id", id=record_id)[
+            "cleaning_steps"
+        ]
+        yield f"  steps: {', '.join(steps[0]) if len(steps) and len(steps[0]) else 'none; the text was in order'}"
+    if stage == "deduped" and not _dropped(decisions):
+        copies = ask(warehouse, "duplicates_of_record", record_id=record_id)
+        for copy in copies.head(5).iter_rows(named=True):
+            yield f"  stands for {copy['kind']} duplicate {copy['source_record_id']} ({copy['record_id'][:12]}, similarity {copy['similarity']:.3f})"
+        if len(copies) > 5:
+            yield f"  … and for {len(copies) - 5:,} more"
+
+
+def _reason(decision: dict[str, Any]) -> str:
+    """Value, threshold and matched record of a dropping decision, in words."""
+    words = {
+        "superseded": ": the latest version of its file no longer holds it",
+        "empty_text": ": nothing is left of it after cleaning",
+        "not_selected": f": its draw {decision['value'] or 0:.4g} is above the last selected, {decision['threshold'] or 0:.4g}",
+    }
+    if decision["rule"] in words:
+        return words[decision["rule"]]
+    if decision["matched_record_id"]:
+        return (
+            f": similarity {decision['value']:.3f} ≥ {decision['threshold']:.3g} with {decision['matched_source_record_id']} "
+            f"({decision['matched_record_id'][:12]}, source {decision['matched_source']}), which was kept"
+        )
+    side = "below" if (decision["value"] or 0) < (decision["threshold"] or 0) else "above"
+    return f": {decision['value']:.4g} is {side} {decision['threshold']:.4g}"
+
+
+def _measures(warehouse: Warehouse, record_id: str) -> Iterator[str]:
+    if not warehouse.has_table("quality_scores.scores") or not warehouse.has_table("curated_set.scores"):
+        return
+    for row in ask(warehouse, "measures_of_record", record_id=record_id).iter_rows(named=True):
+        words = ", ".join((row["cluster_words"] or [])[:5])
+        yield f"measured: cluster {row['cluster_id']} ({words}; {row['cluster_records'] or 0:,} records), density {row['density']:.3g}, quality {row['quality']:.3f} by the {row['judge']} judge"
+        if row["inclusion_probability"] is not None:
+            yield f"  chance of selection {row['inclusion_probability']:.1%}"
+
+
+def _dropped(decisions: pl.DataFrame) -> bool:
+    return bool((decisions["verdict"] == "drop").any())
+
+
+def _excerpt(text: str, chars: int) -> str:
+    line = " ".join(text.split())
+    return f"“{line[:chars]}{'…' if len(line) > chars else ''}”"
+
+
+def funnel(warehouse: Warehouse) -> pl.DataFrame:
+    """One row per stage and rule of the latest runs: records in, dropped, out."""
+    return ask(warehouse, "funnel")
+
+
+def funnel_lines(warehouse: Warehouse) -> Iterator[str]:
+    """The funnel as lines of text: each stage, and below it the rules that dropped records."""
+    rows = funnel(warehouse)
+    rejected = warehouse.rows("raw.rejects")
+    for stage in rows["stage"].unique(maintain_order=True):
+        part = rows.filter(pl.col("stage") == stage)
+        head = part.row(0, named=True)
+        note = f" ({rejected:,} rows could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
+        yield f"{stage:<12} {head['rows_in']:>11,} in {head['rows_dropped']:>11,} dropped {head['rows_out']:>11,} kept{note}"
+        for rule, records in part.select("rule", "dropped_by_rule").iter_rows():
+            if rule:
+                yield f"    {records:>9,}  {rule}"

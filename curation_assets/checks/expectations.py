@@ -1,0 +1,172 @@
+"""Great Expectations suites: what every row of a stage's main table must look like.
+
+A suite is data: (expectation, its arguments, severity). Only scalar columns are handed over, texts as their length:
+pandas would copy texts and turn embeddings into objects.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import dagster as dg
+
+from curation_assets.pages import MAIN_TABLES
+from curation_assets.tables import tables
+from curation_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Expect(NamedTuple):
+    """One expectation: its Great Expectations name, its arguments, and whether breaking it blocks what comes after."""
+
+    name: str
+    arguments: dict[str, Any]
+    severity: Literal["critical", "warning"] = "critical"
+
+
+def _record_columns(*, text: bool = True) -> list[Expect]:
+    required = [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": column}) for column in ("source", "source_record_id")
+    ]
+    length = [Expect("ExpectColumnValuesToBeBetween", {"column": "text_chars", "min_value": 1})] if text else []
+    return [*_key("record_id"), *required, *length]
+
+
+def _key(column: str) -> list[Expect]:
+    return [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": column}),
+        Expect("ExpectColumnValuesToBeUnique", {"column": column}),
+    ]
+
+
+def _between(column: str, low: float | None, high: float | None, **more: Any) -> Expect:
+    return Expect("ExpectColumnValuesToBeBetween", {"column": column, "min_value": low, "max_value": high, **more})
+
+
+SUITES: dict[str, list[Expect]] = {
+    "raw": [
+        *_record_columns(),
+        _between("source_row", 1, None),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "kind", "value_set": ["document", "html", "instruction", "preference", "chat"]},
+        ),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "license"}, "warning"),
+    ],
+    "cleaned": [*_record_columns(), Expect("ExpectColumnValueLengthsToEqual", {"column": "text_hash", "value": 32})],
+    "deduped": [*_record_columns(), *_key("text_hash")],
+    "filtered": _record_columns(),
+    "embeddings": _key("record_id"),
+    "clusters": [*_key("record_id"), _between("cluster_id", 0, None), _between("distance", 0, 2)],
+    "density": [*_key("record_id"), _between("density", 1, None)],
+    "quality_scores": [*_key("record_id"), _between("quality", 0, 1)],
+    "cluster_profiles": [*_key("cluster_id"), _between("records", 1, None), _between("mean_quality", 0, 1)],
+    "curated_set": [
+        *_record_columns(),
+        _between("inclusion_probability", 0, 1, strict_min=True),
+        _between("quality", 0, 1),
+        _between("density", 1, None),
+    ],
+    "eval_report": [
+        Expect("ExpectColumnValuesToBeInSet", {"column": "arm", "value_set": ["curated", "random", "everything"]}),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "metric"}),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "value"}),
+    ],
+}
+
+
+def expectation_checks(asset: str) -> dg.AssetChecksDefinition:
+    """The two checks of an asset's suite: critical expectations block what comes after, the others warn."""
+
+    @dg.multi_asset_check(
+        name=f"{asset}_expectations",
+        specs=[
+            dg.AssetCheckSpec(
+                "expectations_critical",
+                asset=asset,
+                blocking=True,
+                description=f"Great Expectations on {MAIN_TABLES[asset]}: schema, nulls, ranges, uniqueness. Blocks.",
+            ),
+            dg.AssetCheckSpec(
+                "expectations_warning",
+                asset=asset,
+                description=f"Great Expectations on {MAIN_TABLES[asset]} that are worth knowing but stop nothing.",
+            ),
+        ],
+    )
+    def check(warehouse: Warehouse):  # noqa: ANN202 - a generator of check results, which dagster reads itself
+        frame = scalar_columns(warehouse, MAIN_TABLES[asset])
+        columns = list(tables()[MAIN_TABLES[asset]].columns)
+        for severity, level in (("critical", dg.AssetCheckSeverity.ERROR), ("warning", dg.AssetCheckSeverity.WARN)):
+            suite = [expect for expect in SUITES[asset] if expect.severity == severity]
+            failures = broken(frame, suite)
+            if severity == "critical":
+                failures += missing_columns(warehouse, MAIN_TABLES[asset], columns)
+            yield dg.AssetCheckResult(
+                check_name=f"expectations_{severity}",
+                asset_key=dg.AssetKey(asset),
+                passed=not failures,
+                severity=level,
+                metadata={
+                    "rows": len(frame),
+                    "expectations": len(suite),
+                    "broken": dg.MetadataValue.md("\n".join(f"- {failure}" for failure in failures) or "none"),
+                },
+            )
+
+    return check
+
+
+def scalar_columns(warehouse: Warehouse, table: str) -> "pd.DataFrame":
+    """A table's scalar columns as pandas, `text` as text_chars; texts, lists and vectors stay where they are."""
+    types = dict(
+        warehouse.query(
+            "select column_name, data_type from information_schema.columns where table_schema || '.' || table_name = $table",
+            table=table,
+        ).iter_rows()
+    )
+    wanted = [name for name, kind in types.items() if not kind.endswith("]") and name not in ("text", "original")]
+    return warehouse.scalars(table, wanted, with_text_chars="text" in types).to_pandas()
+
+
+def missing_columns(warehouse: Warehouse, table: str, columns: list[str]) -> list[str]:
+    """A sentence for every column the SQL file promises and the table lacks."""
+    present = warehouse.query(
+        "select column_name from information_schema.columns where table_schema || '.' || table_name = $table",
+        table=table,
+    )["column_name"]
+    return [f"{table} lacks the column {column}" for column in columns if column not in set(present)]
+
+
+def broken(frame: "pd.DataFrame", suite: list[Expect]) -> list[str]:
+    """A sentence for every expectation of the suite that the frame breaks; an expectation that crashes is broken too."""
+    if not suite:
+        return []
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    batch = (
+        context.data_sources.add_pandas("frames")
+        .add_dataframe_asset("frame")
+        .add_batch_definition_whole_dataframe("whole")
+        .get_batch(batch_parameters={"dataframe": frame})
+    )
+    expectations = [getattr(gx.expectations, expect.name)(**expect.arguments) for expect in suite]
+    outcome = batch.validate(gx.ExpectationSuite(name="suite", expectations=expectations))
+    return [_sentence(result) for result in outcome.results if not result.success]
+
+
+def _sentence(result: Any) -> str:
+    config = result.expectation_config
+    column = config.kwargs.get("column", "")
+    if result.exception_info.get("raised_exception"):
+        return f"{config.type} on {column} could not be evaluated: {result.exception_info.get('exception_message')}"
+    found = result.result
+    count = found.get("unexpected_count")
+    examples = ", ".join(str(value)[:40] for value in (found.get("partial_unexpected_list") or [])[:3])
+    return f"{config.type} on {column}: {count} of {found.get('element_count')} rows break it" + (
+        f" ({examples})" if examples else ""
+    )

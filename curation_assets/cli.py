@@ -1,0 +1,324 @@
+"""The `curate` command: run the graph without a UI, and ask the database what it did and why."""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from curation_assets import __version__
+from curation_assets.home import dagster_home, default_database
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from curation_assets.warehouse import Warehouse
+
+FAILED, USAGE, NOT_FOUND = 1, 2, 3
+RECIPES = Path(__file__).parent / "recipes"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
+    epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
+)
+
+Database = Annotated[
+    Path | None,
+    typer.Option(
+        "--database", help="The DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.", dir_okay=False
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Set up what all commands share."""
+    if version:
+        print(f"curation-assets {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("curation_assets")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+@app.command()
+def run(
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            help="A file, folder or glob (JSONL, JSON, CSV, TSV, Parquet, text, HTML; .gz, .zst), or python_environment. "
+            "May be given several times. Without it, the sources the database knows are read once more.",
+        ),
+    ] = None,
+    id_field: Annotated[str | None, typer.Option(help="Field with the owner's id. Default: id, uuid, …")] = None,
+    text_field: Annotated[
+        str | None, typer.Option(help="Field with the text. Default: text, else what the records suggest.")
+    ] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of records that state none.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="jsonl, json, csv, tsv, parquet, text, lines or html. Default: by suffix.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run config in YAML, as in the UI's launchpad; curation_assets/recipes has some.", dir_okay=False
+        ),
+    ] = None,
+    database: Database = None,
+    select: Annotated[
+        str | None,
+        typer.Option(help="Assets to build, e.g. 'filtered', 'deduped,filtered' or 'filtered+'. Default: all."),
+    ] = None,
+) -> None:
+    """Curate: read the sources and build every asset up to the evaluation, with its checks.
+
+    What has not changed since the last run is not read or embedded again. The run shows in the UI's history.
+    """
+    config = read_recipe(recipe)
+    if source:
+        given = {"id_field": id_field, "text_field": text_field, "license": license, "format": format}
+        options = {name: value for name, value in given.items() if value is not None}
+        config.setdefault("ops", {})["raw"] = {"config": {"sources": sources_of(source, options)}}
+    elif id_field or text_field or license or format:
+        raise typer.BadParameter("--id-field, --text-field, --license and --format describe a --source; give one.")
+    with messages_for_the_reader():
+        execute(config, database, select)
+
+
+@app.command()
+def demo(database: Database = None) -> None:
+    """Curate real text that is on this machine: the documentation and licences of this Python environment."""
+    started = time.monotonic()
+    with messages_for_the_reader():
+        execute(read_recipe(RECIPES / "python_environment.yaml"), database, None)
+        tell_the_story(warehouse_at(database), time.monotonic() - started)
+
+
+@app.command()
+def trace(
+    record: Annotated[str, typer.Argument(help="Our id (or its first eight characters), or the owner's id.")],
+    database: Database = None,
+) -> None:
+    """Tell what happened to a record, stage by stage, and why."""
+    from curation_assets import audit
+
+    with messages_for_the_reader():
+        warehouse = warehouse_at(database)
+        found = audit.find_records(warehouse, record)
+        if not len(found):
+            print(
+                f"No record has the id '{record}', neither ours nor an owner's, in {warehouse.path}.", file=sys.stderr
+            )
+            raise typer.Exit(NOT_FOUND)
+        if len(found) > 1:
+            print(f"{len(found)} records have that id:\n")
+        for record_id in found["record_id"]:
+            print("\n".join(audit.trace(warehouse, record_id)), end="\n\n")
+
+
+@app.command()
+def funnel(database: Database = None) -> None:
+    """Show how many records came into each stage, which rule dropped how many, and how many are left."""
+    from curation_assets import audit
+
+    with messages_for_the_reader():
+        print("\n".join(audit.funnel_lines(warehouse_at(database))))
+
+
+@app.command()
+def sql(
+    query: Annotated[
+        str, typer.Argument(help="A query, e.g. 'select stage, count(*) from ledger.decisions group by stage'.")
+    ],
+    database: Database = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, all rows of it.")] = False,
+) -> None:
+    """Run one query on the database, read-only."""
+    with messages_for_the_reader():
+        warehouse_at(database).print_rows(query, csv=csv)
+
+
+def read_recipe(recipe: Path | None) -> dict[str, Any]:
+    """A recipe's run config; empty without one. Raises typer.BadParameter if it cannot be read."""
+    if recipe is None:
+        return {}
+    try:
+        config = yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{recipe} cannot be read as a recipe: {error}") from error
+    if not isinstance(config, dict):
+        raise typer.BadParameter(
+            f"{recipe} should hold a mapping with `ops:` at the top, it holds {type(config).__name__}."
+        )
+    return config
+
+
+def sources_of(paths: list[str], options: dict[str, str]) -> list[dict[str, Any]]:
+    """Source configs for --source: named by the file or folder they come from, a number added where names meet."""
+    configs: list[dict[str, Any]] = []
+    for path in paths:
+        fixed = [part for part in Path(path).parts if not any(mark in part for mark in "*?[")]
+        stem = Path(fixed[-1]).name.split(".")[0] if fixed else ""
+        name = stem.strip("/") or "source"
+        taken = {config["name"] for config in configs}
+        unique = next(
+            candidate
+            for number in range(1, len(paths) + 1)
+            if (candidate := name if number == 1 else f"{name}_{number}") not in taken
+        )
+        configs.append({"name": unique, "path": path, **options})
+    return configs
+
+
+def warehouse_at(database: Path | None) -> "Warehouse":
+    """The warehouse of --database, or the default one."""
+    from curation_assets.warehouse import Warehouse
+
+    return Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
+
+
+def execute(config: dict[str, Any], database: Path | None, select: str | None) -> None:
+    """Run the job on Dagster's shared instance, printing progress; exit with FAILED if it does not succeed."""
+    home = dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
+    import dagster as dg
+
+    from curation_assets.definitions import ASSETS, defs
+
+    warehouse = warehouse_at(database)
+    check_sources(config)
+    job = defs.resolve_job_def("curate_everything")
+    keys = selected_assets(select, ASSETS)
+    names = {key.to_user_string() for key in keys}
+    run_config = {
+        **config,
+        "ops": {name: op for name, op in config.get("ops", {}).items() if name in names},
+        "resources": {"warehouse": {"config": {"database": str(warehouse.path)}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    try:
+        with dg.DagsterInstance.get() as instance:
+            result = job.execute_in_process(
+                run_config=run_config,
+                instance=instance,
+                asset_selection=list(keys),
+                tags={"curation/reason": "manual"},
+                raise_on_error=False,
+            )
+            if not result.success:
+                print(why_it_failed(result), file=sys.stderr)
+                raise typer.Exit(FAILED)
+    except dg.DagsterInvalidConfigError as error:
+        print("\n".join(f"The config is wrong: {problem.message}" for problem in error.errors), file=sys.stderr)
+        raise typer.Exit(USAGE) from error
+    finally:
+        warehouse.release_run()
+
+
+def check_sources(config: dict[str, Any]) -> None:
+    """Refuse at the door what the reader would refuse: a glob that matches nothing, a file that is not there."""
+    from curation_assets import readers
+    from curation_assets.stages.raw import RawConfig
+
+    given = config.get("ops", {}).get("raw", {}).get("config")
+    for source in RawConfig(**given).sources if given else []:
+        readers.files(source.as_source())
+
+
+def selected_assets(select: str | None, assets: "list[dg.AssetsDefinition]") -> "set[dg.AssetKey]":
+    """The asset keys of --select: names, Dagster's selection syntax, or several of them with commas."""
+    import dagster as dg
+
+    parts = [part.strip() for part in (select or "*").split(",") if part.strip()]
+    try:
+        chosen = [dg.AssetSelection.from_string("*" if part == "*" else part).resolve(assets) for part in parts]
+    except (dg.DagsterError, ValueError) as error:
+        known = ", ".join(asset.key.to_user_string() for asset in assets)
+        raise typer.BadParameter(f"--select {select}: {error} The assets are {known}.") from error
+    return set().union(*chosen)
+
+
+def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:
+    """What stopped a run, for the reader: the failed checks and the errors at the root."""
+    lines = []
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity.value == "ERROR":
+            said = [str(value.value) for name, value in check.metadata.items() if name in ("broken", "examples")]
+            lines.append(
+                f"{check.asset_key.to_user_string()}: the check {check.check_name} failed and stopped the run.\n"
+                + "\n".join(said)
+            )
+    for event in result.get_step_failure_events() if hasattr(result, "get_step_failure_events") else []:
+        error = event.step_failure_data.error
+        while error.cause is not None:
+            error = error.cause
+        if error.cls_name != "DagsterAssetCheckFailedError":
+            lines.append(f"{event.step_key} failed: {error.cls_name}: {error.message.split(':', 1)[-1].strip()}")
+    return "\n".join(lines) or "The run failed; `make ui` shows its events."
+
+
+@contextmanager
+def messages_for_the_reader() -> Iterator[None]:
+    """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
+    from curation_assets.readers import SourceError
+    from curation_assets.warehouse import DatabaseError, NoSuchDatabaseError
+
+    try:
+        yield
+    except NoSuchDatabaseError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(NOT_FOUND) from error
+    except SourceError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(USAGE) from error
+    except DatabaseError as error:
+        print(f"DuckDB: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from error
+
+
+def tell_the_story(warehouse: "Warehouse", seconds: float) -> None:
+    """Print what the demo did: the funnel, the evaluation's verdict, and where to look next."""
+    from curation_assets import audit
+
+    print(f"\nCurated in {seconds:.0f} s. Where the records went:\n")
+    print("\n".join(audit.funnel_lines(warehouse)))
+    print("\nDid it help? The same small language model, trained on each set for the same number of tokens:\n")
+    for slice_name, verdict in warehouse.query(
+        "select slice, verdict from eval_report.summary order by slice"
+    ).iter_rows():
+        print(f"  held-out {slice_name}: {verdict}")
+    example = warehouse.query(
+        "select source_record_id from deduped.pairs where kind = 'near' order by similarity, source_record_id limit 1"
+    )
+    shown = example["source_record_id"].item() if len(example) else "RECORD"
+    print(
+        "\nNext:\n"
+        f"  make ui                        the graph, its numbers and plots, on http://127.0.0.1:3000\n"
+        f"  .venv/bin/curate trace {json.dumps(shown)}   why that record is out, and which copy was kept\n"
+        "  .venv/bin/curate sql 'from clusters.profiles order by records desc limit 5'\n"
+        f"  The database is {warehouse.path}; any DuckDB tool opens it."
+    )
+
+
+if __name__ == "__main__":
+    app()

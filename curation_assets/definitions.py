@@ -1,0 +1,48 @@
+"""The whole graph on one screen: assets, checks, jobs, the database."""
+
+import dagster as dg
+
+from curation_assets.checks.expectations import SUITES, expectation_checks
+from curation_assets.checks.invariants import invariant_checks
+from curation_assets.pages import ledger_spec
+from curation_assets.stages.cleaned import cleaned
+from curation_assets.stages.cluster_profiles import cluster_profiles
+from curation_assets.stages.clusters import clusters
+from curation_assets.stages.curated_set import curated_set
+from curation_assets.stages.deduped import deduped
+from curation_assets.stages.density import density
+from curation_assets.stages.embeddings import embeddings
+from curation_assets.stages.eval_report import eval_report
+from curation_assets.stages.filtered import filtered
+from curation_assets.stages.quality_scores import quality_scores
+from curation_assets.stages.raw import raw
+from curation_assets.warehouse import Warehouse
+
+ASSETS = [
+    raw,
+    cleaned,
+    deduped,
+    filtered,
+    embeddings,
+    clusters,
+    density,
+    quality_scores,
+    cluster_profiles,
+    curated_set,
+    eval_report,
+]
+
+curate_everything = dg.define_asset_job(
+    "curate_everything",
+    selection=dg.AssetSelection.assets(*ASSETS),
+    description="From the sources to the evaluation: every asset, in order, with its checks.",
+)
+
+defs = dg.Definitions(
+    assets=[*ASSETS, ledger_spec()],
+    asset_checks=[*map(expectation_checks, SUITES), *invariant_checks()],
+    jobs=[curate_everything],
+    resources={"warehouse": Warehouse()},
+    # One process a run: DuckDB's file has one writer, and steps share loaded models.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,204 @@
+"""What an asset's page in the UI shows: row counts, columns and their lineage, a preview, plots."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.tables import column_lineage, tables
+from curation_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PREVIEW_ROWS = 10
+PREVIEW_CHARS = 80
+BLUE, GREY = "#3b6ea8", "#b8b8b8"
+
+
+def asset_of(table: str) -> str:
+    """Name of the asset that builds a table: the table's schema, except for the profiles of clusters."""
+    return "cluster_profiles" if table == "clusters.profiles" else table.split(".")[0]
+
+
+def materialized(
+    warehouse: Warehouse, main: str, *, plots: Mapping[str, "Figure"] | None = None, **extra: Any
+) -> dg.MaterializeResult:
+    """Describe an asset that has just been built. main: the table whose rows the asset is counted by."""
+    asset = asset_of(main)
+    built = [name for name in tables() if asset_of(name) == asset and not name.endswith(".decisions")]
+    built = [name for name in built if warehouse.has_table(name)]
+    run = warehouse.query(
+        "select rows_in, rows_out, rows_dropped, notes from ledger.runs where stage = $stage order by finished_at desc limit 1",
+        stage=asset,
+    ).row(0, named=True)
+    rules = warehouse.query(
+        "select rule, count(distinct record_id) as records from ledger.current_decisions "
+        "where stage = $stage and verdict = 'drop' group by rule order by records desc, rule",
+        stage=asset,
+    )
+    metadata: dict[str, Any] = {
+        "dagster/row_count": run["rows_out"],
+        "dagster/table_name": main,
+        "dagster/column_schema": column_schema(warehouse, built, main),
+        "dagster/column_lineage": lineage(built, main),
+        "records_in": run["rows_in"],
+        "records_dropped": run["rows_dropped"],
+        "notes": dg.MetadataValue.json(_parsed(run["notes"])),
+        "preview": dg.MetadataValue.md(preview(warehouse, main)),
+    }
+    if len(rules):
+        metadata["dropped_by_rule"] = dg.MetadataValue.md(markdown_table(rules))
+    metadata |= {name: dg.MetadataValue.md(embed(figure)) for name, figure in (plots or {}).items()}
+    return dg.MaterializeResult(metadata=metadata | extra)
+
+
+def column_schema(warehouse: Warehouse, built: list[str], main: str) -> dg.TableSchema:
+    """Columns of an asset's tables with types and descriptions; those beside the main table carry their table's name."""
+    types = warehouse.query(
+        "select table_schema || '.' || table_name as name, column_name, data_type from information_schema.columns"
+    )
+    known = {(name, column): kind for name, column, kind in types.iter_rows()}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(_shown(name, column, main), known.get((name, column), "unknown"), description)
+            for name in sorted(built, key=lambda name: name != main)
+            for column, description in tables()[name].columns.items()
+        ]
+    )
+
+
+def lineage(built: list[str], main: str) -> dg.TableColumnLineage:
+    """For each column of an asset's tables, the columns of other assets it is made from."""
+    asset = asset_of(main)
+    return dg.TableColumnLineage(
+        {
+            _shown(name, column, main): [
+                dg.TableColumnDep(
+                    asset_key=dg.AssetKey(asset_of(table)),
+                    column_name=_shown(table, source, MAIN_TABLES.get(asset_of(table), "")),
+                )
+                for table, source in sources
+                if asset_of(table) != asset
+            ]
+            for name in built
+            for column, sources in column_lineage(name).items()
+        }
+    )
+
+
+MAIN_TABLES = {
+    "raw": "raw.records",
+    "cleaned": "cleaned.records",
+    "deduped": "deduped.records",
+    "filtered": "filtered.records",
+    "embeddings": "embeddings.vectors",
+    "clusters": "clusters.assignments",
+    "cluster_profiles": "clusters.profiles",
+    "density": "density.scores",
+    "quality_scores": "quality_scores.scores",
+    "curated_set": "curated_set.records",
+    "eval_report": "eval_report.results",
+}
+"""The table each asset is counted by, in flow order."""
+
+
+def preview(warehouse: Warehouse, table: str) -> str:
+    """The first rows of a table as Markdown, texts cut, embeddings left out."""
+    columns = [column for column in tables()[table].columns if column not in ("embedding", "centroid", "original")]
+    return markdown_table(warehouse.head(table, columns, PREVIEW_ROWS))
+
+
+def markdown_table(rows: pl.DataFrame) -> str:
+    """A frame as a Markdown table; cells are cut and escaped, so that no text of a record can act as markup."""
+    header = f"| {' | '.join(rows.columns)} |\n|{'---|' * rows.width}"
+    return "\n".join([header, *(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows.iter_rows())])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = " ".join(text[: PREVIEW_CHARS * 2].split())
+    text = text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 1] + "…"
+    # Backslash first, then what Markdown or HTML would act on.
+    for mark in "\\`*_[]|~#!":
+        text = text.replace(mark, "\\" + mark)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def embed(figure: "Figure") -> str:
+    """A figure as a Markdown image that carries its own bytes (kept under 100 kB: it is stored in the event log)."""
+    for dots_per_inch in (110, 80, 50):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dots_per_inch, bbox_inches="tight")
+        if buffer.tell() < 100_000:
+            break
+    return f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def figure(width: float = 6.5, height: float = 3.2) -> tuple["Figure", Any]:
+    """An empty figure with one pair of axes, drawn without a display."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(width, height))
+    axes = drawing.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawing, axes
+
+
+def histogram(values: pl.Series, label: str, *, log: bool = False) -> "Figure":
+    """A histogram of one measure over records."""
+    import numpy as np
+
+    drawing, axes = figure()
+    data = values.drop_nulls().to_numpy()
+    if log:
+        data = data[data > 0]
+        axes.set_xscale("log")
+    if len(data):
+        low, high = float(data.min()), float(data.max())
+        bins = np.geomspace(low, max(high, low * 1.01), 50) if log else 50
+        axes.hist(data, bins=bins, color=BLUE)
+    axes.set_xlabel(label)
+    axes.set_ylabel("records")
+    return drawing
+
+
+def _shown(table: str, column: str, main: str) -> str:
+    return column if table == main else f"{table.split('.')[1]}.{column}"
+
+
+def _parsed(notes: Any) -> Any:
+    import json
+
+    return json.loads(notes) if isinstance(notes, str) else notes
+
+
+def ledger_spec() -> dg.AssetSpec:
+    """The ledger in the graph: written by every stage in the stage's own transaction, so it is never run by itself."""
+    names = [name for name in tables() if asset_of(name) == "ledger"]
+    return dg.AssetSpec(
+        "ledger",
+        deps=list(MAIN_TABLES),
+        group_name="product",
+        kinds={"duckdb"},
+        description=(
+            f"{tables()['ledger.decisions'].description} Every stage appends to it in the transaction of its own tables."
+        ),
+        metadata={
+            "dagster/table_name": "ledger.decisions",
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(_shown(name, column, "ledger.decisions"), "", description)
+                    for name in names
+                    for column, description in tables()[name].columns.items()
+                ]
+            ),
+        },
+    )

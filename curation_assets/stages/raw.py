@@ -1,0 +1,248 @@
+"""The `raw` stage: sources as their owners wrote them, in batches, with what could not be read beside them."""
+
+import hashlib
+import json
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from curation_assets import readers
+from curation_assets.pages import histogram, markdown_table, materialized
+from curation_assets.progress import logger, reporter
+from curation_assets.readers import RECORDS, REJECTS, python_environment
+from curation_assets.stages import OWNERS
+from curation_assets.warehouse import Commit, Warehouse
+
+COUNTS = ("rows_read", "rows_added", "rows_known", "rows_rejected")
+"""What is counted for every batch: rows read = added + known + rejected."""
+
+
+class Format(str, Enum):
+    """Formats of files."""
+
+    jsonl = "jsonl"
+    json = "json"
+    csv = "csv"
+    tsv = "tsv"
+    parquet = "parquet"
+    text = "text"
+    lines = "lines"
+    html = "html"
+
+
+class Quoting(str, Enum):
+    """How quotes in CSV and TSV are read."""
+
+    minimal = "minimal"
+    none = "none"
+
+
+class SourceConfig(dg.Config):
+    """One source of text."""
+
+    name: str = Field(description="Name of the source; it stays with its records to the last table.")
+    path: str = Field(description="A file, a folder, a glob (** allowed), or python_environment.")
+    format: Format | None = Field(
+        default=None, description="Default: by suffix. text: a file is a record; lines: a line is a record."
+    )
+    text_field: str | None = Field(
+        default=None, description="Field with the text. Default: text, else what the records suggest."
+    )
+    text_template: str | None = Field(default=None, description="Or a template over fields: '{question} {answer}'.")
+    id_field: str | None = Field(
+        default=None, description="Field with the owner's id. Default: id, uuid, … or a unique …_id field."
+    )
+    time_field: str | None = Field(default=None, description="Field with the record's time.")
+    label_field: str | None = Field(default=None, description="Field with the owner's label.")
+    license_field: str | None = Field(default=None, description="Field with the record's licence.")
+    license: str | None = Field(default=None, description="Licence of records that state none.")
+    quoting: Quoting = Field(
+        default=Quoting.minimal, description="CSV and TSV: 'none' takes quotes as they are."
+    )
+    max_record_bytes: int = Field(
+        default=16_777_216, description="A longer record is rejected, without being read into memory."
+    )
+    encoding: str = Field(default="utf-8", description="Encoding of the files.")
+    parts: list[str] = Field(
+        default=["descriptions", "licences", "stdlib", "modules"],
+        description="python_environment only: which parts of it.",
+    )
+    max_records: int | None = Field(default=None, description="python_environment only: at most this many records.")
+
+    def as_source(self) -> readers.Source:
+        """The source as the readers know it."""
+        return readers.Source(**self.model_dump(mode="json") | {"parts": tuple(self.parts)})
+
+
+class RawConfig(dg.Config):
+    """Where the text comes from."""
+
+    sources: list[SourceConfig] = Field(
+        default=[],
+        description="Sources to read. Empty: read the sources this database already knows once more; "
+        "a new database starts with the text of its own Python environment.",
+    )
+
+
+@dg.asset(group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
+def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+    """One row per record as its owner wrote it: verbatim original, the owner's id, file and row.
+
+    Files are read in batches: a file that has not changed since its last batch adds nothing, one that has changed adds
+    its new rows. What cannot be read goes to `raw.rejects` with file, row and reason.
+    """
+    started = warehouse.begin()
+    sources = [source.as_source() for source in config.sources]
+    files = [(source, file) for source in sources or known_sources(warehouse) for file in readers.files(source)]
+    accounts = [ingest(warehouse, source, file, context.run_id) for source, file in files]
+    with warehouse.commit(context, config, main="raw.records", started=started) as commit:
+        commit.notes = {name: sum(account[name] for account in accounts) for name in COUNTS} | {
+            "files": len(files),
+            "files_unchanged": sum(account["batch_id"] is None for account in accounts),
+        }
+    return materialized(
+        warehouse,
+        "raw.records",
+        plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)},
+        batches=dg.MetadataValue.md(markdown_table(_batches(warehouse, context.run_id))),
+        rejects=dg.MetadataValue.md(markdown_table(_rejects(warehouse))),
+        rejects_total=warehouse.rows("raw.rejects"),
+    )
+
+
+def known_sources(warehouse: Warehouse) -> list[readers.Source]:
+    """The sources the database has records of; for a new one, the text of this Python environment."""
+    if not warehouse.has_table("raw.batches"):
+        return [readers.Source(name="python_environment", path="python_environment")]
+    rows = warehouse.query("select distinct source_config::varchar as config from raw.batches order by config")
+    configs = [json.loads(row) for row in rows["config"]]
+    return [readers.Source(**config | {"parts": tuple(config["parts"])}) for config in configs]
+
+
+def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run_id: str) -> dict[str, Any]:
+    """Read one file into raw.records in a transaction of its own, and return its row of raw.batches.
+
+    A file whose bytes and reader settings are those of its latest batch is left alone: its row has no batch_id.
+    """
+    file_hash = readers.file_hash(file.path)
+    settings = source._asdict() | {"path": _lasting_path(source.path)}
+    previous = _latest_batch(warehouse, source.name, file.uri)
+    account: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"batch_id": None}
+    if (
+        previous
+        and previous["file_hash"] == file_hash
+        and _reads_alike(json.loads(previous["source_config"]), settings)
+    ):
+        logger.info(
+            "raw: %s is unchanged since %s; it adds nothing.", file.uri, f"{previous['ingested_at']:%Y-%m-%d %H:%M}"
+        )
+        return account
+    account |= {
+        "batch_id": _short_hash(
+            source.name, file.uri, file_hash, _identity(settings), previous["batch_id"] if previous else ""
+        ),
+        "source": source.name,
+        "source_uri": file.uri,
+        "path": str(file.path),
+        "file_hash": file_hash,
+        "file_bytes": file.size_bytes,
+        "ingested_at": datetime.now(timezone.utc),
+        "run_id": run_id,
+        "previous_batch_id": previous["batch_id"] if previous else None,
+        "source_config": json.dumps(settings, sort_keys=True, ensure_ascii=False),
+    }
+    notes: list[str] = []
+    report = reporter(f"raw: {file.uri}", "rows")
+    with warehouse.spool() as records, warehouse.spool() as rejects:
+        records.write(RECORDS.empty_table())
+        rejects.write(REJECTS.empty_table())
+        for batch in readers.read(source, file):
+            records.write(batch.records)
+            rejects.write(batch.rejects)
+            notes += batch.notes
+            account["rows_read"] += len(batch.records) + len(batch.rejects)
+            account["rows_rejected"] += len(batch.rejects)
+            report(account["rows_read"])
+        batch = {"source": source.name, "batch_id": account["batch_id"]}
+        with warehouse.transaction("raw", run_id) as commit:
+            arriving = commit.append_new("raw.records", records.relation(), "record_id", **batch)
+            commit.append("raw.batch_records", arriving.select("record_id"), batch_id=account["batch_id"])
+            commit.append("raw.rejects", rejects.relation(), **batch)
+            account["rows_added"] = int(arriving["is_new"].sum())
+            account["rows_known"] = len(arriving) - account["rows_added"]
+            account["notes"] = notes + _what_changed(commit, account)
+            commit.append(
+                "raw.batches",
+                pl.DataFrame([account], schema_overrides={"notes": pl.List(pl.String), "previous_batch_id": pl.String}),
+            )
+    for note in account["notes"]:
+        logger.info("raw: %s", note)
+    return account
+
+
+def _what_changed(commit: Commit, account: dict[str, Any]) -> list[str]:
+    """A sentence on what a changed file brought, for its batch; nothing for a file read for the first time."""
+    if not account["previous_batch_id"]:
+        return []
+    gone = commit.connection.execute(
+        "select count(*) from raw.batch_records where batch_id = $previous "
+        "and record_id not in (select record_id from raw.batch_records where batch_id = $batch)",
+        {"previous": account["previous_batch_id"], "batch": account["batch_id"]},
+    ).fetchall()[0][0]
+    return [
+        f"{account['source_uri']} has changed since it was last read: {account['rows_added']:,} rows are new, "
+        f"{account['rows_known']:,} were known, {gone:,} are no longer in it."
+    ]
+
+
+def _latest_batch(warehouse: Warehouse, source: str, uri: str) -> dict[str, Any] | None:
+    if not warehouse.has_table("raw.batches"):
+        return None
+    rows = warehouse.query(
+        "select batch_id, file_hash, ingested_at, source_config::varchar as source_config from raw.batches "
+        "where source = $source and source_uri = $uri order by ingested_at desc limit 1",
+        source=source,
+        uri=uri,
+    )
+    return rows.row(0, named=True) if len(rows) else None
+
+
+def _lasting_path(path: str) -> str:
+    """A source's path as it can be read again from anywhere."""
+    return path if path == python_environment.PATH else str(Path(path).expanduser().absolute())
+
+
+def _reads_alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return _identity(a) == _identity(b)
+
+
+def _identity(settings: dict[str, Any]) -> str:
+    """What makes two readings of the same bytes the same: every setting but where the file lies."""
+    return json.dumps({name: value for name, value in settings.items() if name != "path"}, sort_keys=True)
+
+
+def _short_hash(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def _lengths(warehouse: Warehouse) -> pl.Series:
+    return warehouse.query("select len(text) as chars from raw.records")["chars"]
+
+
+def _batches(warehouse: Warehouse, run_id: str) -> pl.DataFrame:
+    return warehouse.query(
+        "select source, source_uri, rows_read, rows_added, rows_known, rows_rejected, notes from raw.batches "
+        "where run_id = $run_id order by source, source_uri limit 20",
+        run_id=run_id,
+    )
+
+
+def _rejects(warehouse: Warehouse) -> pl.DataFrame:
+    return warehouse.query(
+        "select source_uri, source_row, reason from raw.rejects order by source_uri, source_row limit 10"
+    )

@@ -1,0 +1,445 @@
+"""The DuckDB file: the only module that imports duckdb.
+
+One file, many processes: a UI run, two `curate run`s and a `curate sql` may all want it. DuckDB lets one process open a
+file for writing, so a lock file beside the database queues everybody, readers too, and nobody holds it while
+computing: a stage reads what it needs to a spool beside the database, lets go, computes, and commits everything it has
+made (tables, ledger decisions, its run row) in one short transaction. After a kill at any point the file holds the old
+version or the new one, whole. A second lock, held for a whole run, makes runs wait for one another.
+
+SQL comes from the files in sql/ and from literals in the stages; values are bound. The only names put into SQL as text
+are table names that `tables()` read off sql/.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from csv import writer as csv_writer
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+from dagster_duckdb import DuckDBResource
+from filelock import FileLock, Timeout
+from pydantic import Field
+
+from curation_assets.home import default_database
+from curation_assets.progress import logger
+from curation_assets.tables import Table, tables
+
+SECONDS_BEFORE_SAYING_WE_WAIT = 5
+SPOOL_ROWS = 16_384
+PRINTED_ROWS = 1_000
+
+DatabaseError = duckdb.Error
+"""What DuckDB raises, for modules that may not import it."""
+
+_held_run_locks: dict[str, FileLock] = {}
+"""Run locks this process holds, by database. A run is one process; they end with it at the latest."""
+
+
+class NoSuchDatabaseError(Exception):
+    """The database file to be read does not exist."""
+
+
+class Warehouse(DuckDBResource):
+    """The DuckDB database of the graph: dagster-duckdb's resource, with a lock, a sure close and one-transaction commits."""
+
+    database: str = Field(
+        default_factory=default_database,
+        description="Path of the DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.",
+    )
+    memory_limit: str = Field(default="2GB", description="Memory DuckDB may use before it spills to disk.")
+
+    @property
+    def path(self) -> Path:
+        """The database file, absolute."""
+        return Path(self.database).expanduser().resolve()
+
+    @contextlib.contextmanager
+    def get_connection(self, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the database, waiting while another process or thread has it; close it for sure.
+
+        Raises NoSuchDatabaseError when a database that does not exist is to be read.
+        """
+        if read_only and not self.path.exists():
+            raise NoSuchDatabaseError(
+                f"There is no database at {self.path}. `curate run` makes one; --database names another."
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "memory_limit": self.memory_limit,
+            "temp_directory": str(self.spool_folder),
+            **self.connection_config,
+        }
+        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+            connection = duckdb.connect(str(self.path), read_only=read_only, config=settings)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @property
+    def spool_folder(self) -> Path:
+        """Folder beside the database for spools and for what DuckDB spills."""
+        return self.path.with_name(f"{self.path.name}.tmp")
+
+    def begin(self) -> datetime:
+        """Begin a stage: make this process the one whose run works on the database, and return the time.
+
+        Waits while another process's run does.
+        """
+        self.hold_for_run()
+        return datetime.now(timezone.utc)
+
+    def hold_for_run(self) -> None:
+        """Keep other runs off the database until this process ends or calls release_run."""
+        key = str(self.path)
+        if key in _held_run_locks:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{key}.run.lock")
+        _acquire(lock, "another run is working on this database")
+        _held_run_locks[key] = lock
+        shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
+
+    def release_run(self) -> None:
+        """Let the next run have the database."""
+        if lock := _held_run_locks.pop(str(self.path), None):
+            lock.release()
+
+    def query(self, sql: str, **params: Any) -> pl.DataFrame:
+        """Run one read-only query and return its rows."""
+        with self.get_connection(read_only=True) as connection:
+            return connection.sql(sql, params=params or None).pl()
+
+    def print_rows(self, sql: str, *, csv: bool = False) -> None:
+        """Run one read-only query and print its rows, by DuckDB itself, so that every type of column can be shown."""
+        with self.get_connection(read_only=True) as connection:
+            rows = connection.sql(sql)
+            if not csv:
+                width = shutil.get_terminal_size((160, 24)).columns
+                rows.show(max_width=width, max_rows=PRINTED_ROWS, max_col_width=80)
+                return
+            writer = csv_writer(sys.stdout, lineterminator="\n")
+            writer.writerow(rows.columns)
+            writer.writerows(rows.fetchall())
+
+    def value(self, sql: str, **params: Any) -> Any:
+        """Run one read-only query that gives one row and one column, and return that value."""
+        return self.query(sql, **params).item()
+
+    def vectors(self) -> tuple[list[str], np.ndarray]:
+        """Read the embeddings: record ids in order, and a float32 array [records, dimensions] in the same order."""
+        with self.get_connection(read_only=True) as connection:
+            table = connection.sql(
+                "select record_id, embedding from embeddings.vectors order by record_id"
+            ).to_arrow_table()
+        ids = table["record_id"].to_pylist()
+        flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return ids, np.ascontiguousarray(flat, dtype=np.float32).reshape(len(ids), -1)
+
+    def append(self, name: str, incoming: pl.DataFrame | pa.Table, **params: Any) -> None:
+        """Append rows to a table in a transaction of their own: a chunk of work that need not be done again."""
+        with self.transaction(stage=name, run_id="") as commit:
+            commit.append(name, incoming, **params)
+
+    def draft(self, name: str, **params: Any) -> pl.DataFrame:
+        """The rows a table's SQL file gives now, without building it."""
+        return self.query(_known(name).sql, **params)
+
+    def rows(self, name: str) -> int:
+        """How many rows a table has."""
+        _known(name)
+        return self.value(f"select count(*) from {name}")
+
+    def head(self, name: str, columns: list[str], rows: int) -> pl.DataFrame:
+        """The first rows of some columns of a table."""
+        unknown = set(columns) - set(_known(name).columns)
+        if unknown:
+            raise ValueError(f"{name} has no columns {sorted(unknown)}")
+        return self.query(f"select {', '.join(columns)} from {name} limit $rows", rows=rows)
+
+    def scalars(self, name: str, columns: list[str], *, with_text_chars: bool) -> pl.DataFrame:
+        """Some columns of a table, and on request the length of its texts as text_chars."""
+        unknown = set(columns) - set(_known(name).columns)
+        if unknown:
+            raise ValueError(f"{name} has columns its SQL file does not name: {sorted(unknown)}")
+        chosen = [*columns, "len(text) as text_chars"] if with_text_chars else columns
+        return self.query(f"select {', '.join(chosen)} from {name}")
+
+    def has_table(self, name: str) -> bool:
+        """Whether a table has been built."""
+        if not self.path.exists():
+            return False
+        schema, short = name.split(".")
+        found = "select count(*) from information_schema.tables where table_schema = $schema and table_name = $name"
+        return bool(self.value(found, schema=schema, name=short))
+
+    @contextlib.contextmanager
+    def spool(self) -> Iterator["Spool"]:
+        """Give a place beside the database for rows that do not fit in memory; it is gone afterwards."""
+        self.spool_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.spool_folder, ignore_cleanup_errors=True) as folder:
+            spool = Spool(Path(folder) / "rows.parquet")
+            try:
+                yield spool
+            finally:
+                spool.close()
+
+    def batches(self, sql: str, rows: int = SPOOL_ROWS, **params: Any) -> Iterator[pa.RecordBatch]:
+        """Stream a query's rows with the database free for others: read once to a spool, then handed out in batches."""
+        with self.spool() as spool:
+            with self.get_connection(read_only=True) as connection:
+                for batch in pa.RecordBatchReader.from_stream(connection.sql(sql, params=params or None)):
+                    spool.write(batch)
+            yield from spool.batches(rows)
+
+    @contextlib.contextmanager
+    def transaction(self, stage: str, run_id: str) -> Iterator["Commit"]:
+        """Open one transaction; what is written in it is visible whole or not at all."""
+        with self.get_connection() as connection:
+            connection.execute("begin")
+            try:
+                _make_ledger(connection)
+                yield Commit(connection, stage, run_id)
+                connection.execute("commit")
+            except BaseException:
+                connection.execute("rollback")
+                raise
+
+    @contextlib.contextmanager
+    def commit(
+        self,
+        context: dg.AssetExecutionContext,
+        config: dg.Config,
+        *,
+        main: str,
+        started: datetime,
+        rows_in: int | None = None,
+    ) -> Iterator["Commit"]:
+        """Open the transaction in which a stage writes its tables, its decisions and its run row.
+
+        main: the table whose rows are the records the stage hands on. rows_in: records it was given; by default as many.
+        """
+        stage = context.asset_key.to_user_string()
+        code_version = context.assets_def.code_versions_by_key[context.asset_key] or "1"
+        with self.transaction(stage, context.run_id) as commit:
+            yield commit
+            commit.write_run_row(run_account(stage, context.run_id, code_version, config), main, started, rows_in)
+
+
+def run_account(stage: str, run_id: str, code_version: str, config: dg.Config) -> dict[str, Any]:
+    """What ledger.runs keeps of a stage's code and configuration."""
+    settings = json.dumps(config.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return {
+        "run_id": run_id,
+        "stage": stage,
+        "code_version": code_version,
+        "config": settings,
+        "config_hash": hashlib.sha256(f"{code_version}\n{settings}".encode()).hexdigest(),
+    }
+
+
+class Spool:
+    """Rows on disk between computing and committing: written batch by batch, read by DuckDB as one relation."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Append rows. Every batch has the schema of the first."""
+        if self._writer is None:
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self.path, batch.schema, compression="zstd", use_dictionary=False
+            )
+        self._writer.write(batch)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the rows, once the first were written."""
+        return self._writer.schema
+
+    def close(self) -> None:
+        """Finish the file, so that it can be read."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """Read the rows back in order, at most `rows` at a time."""
+        self.close()
+        if self._writer is not None:
+            with pyarrow.parquet.ParquetFile(self.path) as file:
+                yield from file.iter_batches(batch_size=rows)
+
+    def relation(self) -> pyarrow.dataset.Dataset:
+        """The rows as something `Commit.build` takes as incoming. Raises ValueError if nothing was written."""
+        self.close()
+        if self._writer is None:
+            raise ValueError("nothing was written to the spool; write an empty batch so that it has a schema")
+        return pyarrow.dataset.dataset(self.path)
+
+
+Incoming = pl.DataFrame | pa.Table | pyarrow.dataset.Dataset | None
+
+
+class Commit:
+    """What a stage writes, all of it or nothing."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, stage: str, run_id: str) -> None:
+        self.connection = connection
+        self.stage = stage
+        self.run_id = run_id
+        self.notes: dict[str, Any] = {}
+        self.rows_dropped = 0
+
+    def build(
+        self, name: str, incoming: Incoming = None, *, vector_column: tuple[str, int] | None = None, **params: Any
+    ) -> None:
+        """Build a table afresh from its file in sql/. vector_column (name, n) makes that FLOAT[] column FLOAT[n]."""
+        table = tables()[name]
+        self.connection.execute(f"create schema if not exists {name.split('.')[0]}")
+        with self._incoming(incoming, table.incoming):
+            self.connection.execute(f"create or replace table {name} as {table.sql}", params or None)
+        if vector_column:
+            column, size = vector_column
+            # A type cannot be bound; `size` is an int from the model.
+            self.connection.execute(f"alter table {name} alter {column} type float[{int(size)}]")
+
+    def append(self, name: str, incoming: Incoming = None, **params: Any) -> None:
+        """Append rows to a table from its file in sql/, making the table first if need be."""
+        table = tables()[name]
+        self.connection.execute(f"create schema if not exists {name.split('.')[0]}")
+        with self._incoming(incoming, table.incoming):
+            self.connection.execute(
+                f"create table if not exists {name} as select * from ({table.sql}) limit 0", params or None
+            )
+            self.connection.execute(f"insert into {name} {table.sql}", params or None)
+
+    def append_new(self, name: str, incoming: Incoming, key: str, **params: Any) -> pl.DataFrame:
+        """Append the rows whose key the table does not hold yet; return the keys of all of them, with `is_new`."""
+        table = tables()[name]
+        self.connection.execute(f"create schema if not exists {name.split('.')[0]}")
+        with self._incoming(incoming, table.incoming):
+            self.connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
+            self.connection.execute(
+                f"create or replace temp table arriving as select {key}, {key} not in (select {key} from {name}) as is_new from ({table.sql})",
+                params,
+            )
+            self.connection.execute(
+                f"insert into {name} select new.* from ({table.sql}) as new anti join {name} using ({key})", params
+            )
+        return self.connection.sql("from arriving").pl()
+
+    def decide(self, incoming: Incoming = None, **params: Any) -> None:
+        """Run the stage's decisions.sql: its verdicts go to ledger.decisions and, for records.sql, to `decided`."""
+        table = tables()[f"{self.stage}.decisions"]
+        with self._incoming(incoming, table.incoming):
+            self.connection.execute(f"create or replace temp table decided as {table.sql}", params or None)
+        self._append_decisions("select record_id, verdict, rule, value, threshold, matched_record_id from decided")
+        self.rows_dropped = self.count("(select distinct record_id from decided where verdict = 'drop')")
+
+    def keep_the_rest(self) -> None:
+        """Record a keeping decision for every record of the stage's records that no verdict was written for."""
+        self._append_decisions(
+            "select record_id, 'keep' as verdict, null as rule, null as value, null as threshold, null as matched_record_id "
+            f"from {self.stage}.records where record_id not in (select record_id from decided)"
+        )
+
+    def count(self, name: str) -> int:
+        """Rows of a table as it stands in this transaction."""
+        return self.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
+
+    def write_run_row(self, account: Mapping[str, Any], main: str, started: datetime, rows_in: int | None) -> None:
+        """Write the stage's row to ledger.runs. Called by Warehouse.commit."""
+        rows_out = self.count(main)
+        rows_in = rows_out if rows_in is None else rows_in
+        row = dict(account) | {
+            "started_at": started,
+            "finished_at": datetime.now(timezone.utc),
+            "rows_in": rows_in,
+            "rows_out": rows_out,
+            "rows_dropped": self.rows_dropped,
+            "notes": json.dumps(self.notes, ensure_ascii=False),
+        }
+        self.append("ledger.runs", pl.DataFrame([row]))
+        logger.info(
+            "%s: %s in, %s out, %s dropped",
+            self.stage,
+            *(f"{count:,}" for count in (rows_in, rows_out, self.rows_dropped)),
+        )
+
+    def _append_decisions(self, verdicts: str) -> None:
+        self.connection.execute(f"create or replace temp view incoming as {verdicts}")
+        self.connection.execute(
+            f"insert into ledger.decisions {tables()['ledger.decisions'].sql}",
+            {"stage": self.stage, "run_id": self.run_id},
+        )
+        self.connection.execute("drop view incoming")
+
+    @contextlib.contextmanager
+    def _incoming(self, incoming: Incoming, expected: tuple[str, ...]) -> Iterator[None]:
+        """Let the select read `incoming`; its columns must be the ones the file's header names."""
+        if incoming is None:
+            yield
+            return
+        names = tuple(incoming.columns) if isinstance(incoming, pl.DataFrame) else tuple(incoming.schema.names)
+        if sorted(names) != sorted(expected):
+            raise ValueError(f"{self.stage}: the SQL file expects incoming{expected}, got {names}")
+        self.connection.register("incoming", incoming.to_arrow() if isinstance(incoming, pl.DataFrame) else incoming)
+        try:
+            yield
+        finally:
+            self.connection.unregister("incoming")
+
+
+def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the ledger's tables and its view where they are missing."""
+    connection.execute("create schema if not exists ledger")
+    ledger = tables()
+    empty_decision = "select null as record_id, null as verdict, null as rule, null as value, null as threshold, null as matched_record_id"
+    columns = ", ".join(f"null as {column}" for column in ledger["ledger.runs"].incoming)
+    connection.execute(f"create or replace temp view incoming as {empty_decision}")
+    connection.execute(
+        f"create table if not exists ledger.decisions as select * from ({ledger['ledger.decisions'].sql}) limit 0",
+        {"stage": "", "run_id": ""},
+    )
+    connection.execute(f"create or replace temp view incoming as select {columns}")
+    connection.execute(f"create table if not exists ledger.runs as select * from ({ledger['ledger.runs'].sql}) limit 0")
+    connection.execute("drop view incoming")
+    connection.execute(f"create or replace view ledger.current_decisions as {ledger['ledger.current_decisions'].sql}")
+
+
+def _known(name: str) -> Table:
+    """The table of that name: names that reach SQL as text are those of files in sql/, nothing else."""
+    if name not in tables():
+        raise ValueError(f"no file in sql/ builds a table {name}")
+    return tables()[name]
+
+
+@contextlib.contextmanager
+def _waiting_for(lock: FileLock, why: str) -> Iterator[None]:
+    _acquire(lock, why)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, why: str) -> None:
+    try:
+        lock.acquire(timeout=SECONDS_BEFORE_SAYING_WE_WAIT, poll_interval=0.02)
+    except Timeout:
+        logger.info("Waiting: %s (lock file %s).", why, lock.lock_file)
+        lock.acquire(poll_interval=0.1)

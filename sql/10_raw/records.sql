@@ -1,0 +1,32 @@
+-- One row per record as its owner wrote it: verbatim original, the owner's id, file and row. Never edited, never deleted from.
+-- Our id is a hash of source, file, owner's id, text and original (and, for identical rows of a file, which of them it is):
+-- it is the same on every machine and in every run.
+-- $source: name of the source
+-- $batch_id: the batch that brings the rows
+-- incoming(source_record_id, has_owner_id, source_uri, source_row, kind, text, label, license, record_time, original): the rows of one file
+with numbered as (
+  select
+    i.*,
+    row_number() over (
+      partition by i.source_uri, case when i.has_owner_id then i.source_record_id end, md5(i.original), md5(i.text)
+      order by i.source_row
+    ) as copy
+  from incoming as i
+)
+select
+  left(sha256(concat_ws(
+    chr(31), $source::varchar, n.source_uri, case when n.has_owner_id then n.source_record_id else '' end, n.copy::varchar, md5(n.text), n.original
+  )), 32) as record_id,                     -- our id of the record
+  $source::varchar as source,               -- name of the source
+  n.source_record_id::varchar as source_record_id,  -- the owner's id; file:row where the owner gives none
+  n.has_owner_id::boolean as has_owner_id,  -- whether source_record_id is the owner's own
+  n.source_uri::varchar as source_uri,      -- the file, relative to the source
+  n.source_row::bigint as source_row,       -- row in the file when first seen, from 1
+  n.kind::varchar as kind,                  -- document, html, instruction, preference or chat
+  n.label::varchar as label,                -- the owner's label, if any
+  n.license::varchar as license,            -- licence of the record, as its owner states it
+  n.record_time::varchar as record_time,    -- the owner's time of the record, as written
+  n.text::varchar as text,                  -- the text field, or the template filled in, before any cleaning
+  n.original::varchar as original,          -- the record verbatim
+  $batch_id::varchar as batch_id            -- the batch that first brought it
+from numbered as n

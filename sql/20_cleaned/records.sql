@@ -1,0 +1,20 @@
+-- One row per record with its text repaired: encoding, Unicode form, control characters, HTML to text.
+-- incoming(record_id, text, steps): cleaned texts; from raw.records(text)
+-- decided: the records that cleaning drops
+select
+  r.record_id,                           -- our id of the record
+  r.source,                              -- name of the source
+  r.source_record_id,                    -- the owner's id; file:row where the owner gives none
+  r.source_uri,                          -- the file, relative to the source
+  r.source_row,                          -- row in the file, from 1
+  r.kind,                                -- document, html, instruction, preference or chat
+  r.label,                               -- the owner's label, if any
+  r.license,                             -- licence of the record, as its owner states it
+  r.record_time,                         -- the owner's time of the record, as written
+  i.text,                                -- the text after cleaning
+  left(sha256(i.text), 32) as text_hash, -- what embeddings and scores of this text are cached under
+  i.steps as cleaning_steps,             -- which repairs changed the text, in order; empty if none did
+  left(sha256(r.text), 32) as raw_text_hash  -- hash of the text before cleaning
+from raw.records as r
+join incoming as i using (record_id)
+where r.record_id not in (select record_id from decided)

@@ -1,0 +1,42 @@
+-- One row per cleaned record: which arms of the evaluation may train on it, and which slices hold it out.
+-- Held-out records are drawn from the deduplicated ones; no arm trains on them or on any duplicate of them. Everything is
+-- the rest; random is as many of these, drawn blindly, as the curated set has there.
+-- $share: share of the deduplicated records (of everything, and of the target) that is held out
+-- $target: glob over 'source/source_uri' that names the target; null for none
+-- $seed: seed of both draws
+with candidates as (
+  select record_id, 'everything' as slice from deduped.records
+  union all
+  select record_id, 'target' from deduped.records where (source || '/' || source_uri) glob $target::varchar
+),
+chosen as (
+  select record_id, slice
+  from candidates
+  qualify
+    row_number() over (partition by slice order by md5_number_upper(record_id || slice || $seed::varchar), record_id)
+    <= greatest(2, ceil($share::double * count(*) over (partition by slice)))
+),
+heldout as (select record_id, list_sort(list(slice)) as slices from chosen group by record_id),
+flagged as (
+  select
+    r.record_id,
+    len(r.text) as chars,
+    h.slices,
+    h.slices is null and r.record_id not in (
+      select p.record_id from deduped.pairs as p where p.matched_record_id in (select record_id from heldout)
+    ) as is_trainable,
+    r.record_id in (select record_id from curated_set.records) as is_selected,
+    md5_number_upper(r.record_id || 'arms' || $seed::varchar) as draw
+  from cleaned.records as r
+  left join heldout as h using (record_id)
+)
+select
+  record_id,                                      -- our id of the record
+  coalesce(slices, []::varchar[]) as heldout_in,  -- slices that hold it out: 'everything', 'target'
+  is_trainable and is_selected as is_in_curated,  -- the curated arm may train on it
+  is_trainable and row_number() over (partition by is_trainable order by draw, record_id)
+    <= count(*) filter (is_trainable and is_selected) over () as is_in_random,  -- the random arm may train on it
+  is_trainable as is_in_everything,               -- the arm of everything may train on it
+  chars,                                          -- characters of its text
+  draw                                            -- arms read their records in this order
+from flagged
