@@ -1,13 +1,14 @@
 """Fit the embedded judge: `python -m curation_assets.models.fit_embedded_judge` writes embedded_judge.json beside this file.
 
-It needs no labels and no network. Good text is the prose of Python's own documentation (`pydoc_data.topics` and the docstrings
-of the standard library); bad text is made from the same words, so that layout and language tell them apart and not the topic: menus, link and
-price lists, keyword spam, cut-off teasers, forum and blog furniture, shuffled or repeated sentences, text that lost its function
-words, tables of figures, shouting. Every text mixes prose and such junk; its label says which side it was drawn for. The mix was
-designed from what web pages look like and from what the rules of FineWeb and Gopher are after; no labelled web page was used to fit.
+It needs no labels and no network. Good text is the prose of Python's own documentation; bad text is made from the same
+words, so that form tells them apart and not the topic: menus, link and price lists, keyword spam, cut-off teasers, forum
+and blog furniture, shuffled or repeated sentences, text that lost its function words, tables of figures, shouting. Good
+texts have a little furniture too, bad ones some prose. The mix was designed from what web pages look like and from what
+the rules of Gopher and FineWeb are after. No labelled page is fitted to; labelled pages were looked at to check it.
 
-The figures in the JSON are cross-validated on that mix (folds by paragraph of origin: no prose is on both sides). They say that the
-fit worked, not how good the judge is on your text.
+The figures in the JSON are cross-validated on that mix (folds by paragraph of origin, so no prose is on both sides).
+They say that the fit worked, not how good the judge is on your text. The same Python gives the same texts; another
+version's documentation gives slightly others, which is why the coefficients are kept and not fitted on installation.
 """
 
 import ast
@@ -18,7 +19,7 @@ import random
 import re
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,6 @@ from curation_assets.tables import tables
 SEED = 20_240_601
 TEXTS = 3_000
 FOLDS = 5
-NAMES = 1 / 16
 PENALTY = 0.1  # L2, on the mean log loss
 
 # signal, transform, the sign its weight may have (+1: more is better, -1: more is worse), does it presuppose English (or at least
@@ -63,8 +63,8 @@ SIGNALS = (
 )
 
 
-def clean_paragraphs() -> list[str]:
-    """Paragraphs of whole sentences, at least 25 words each, from the documentation every Python carries; sorted, unique."""
+def documentation() -> list[str]:
+    """The texts every Python carries: the language reference of `help()` and the docstrings of the standard library."""
     texts = list(pydoc_data.topics.topics.values())
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.rglob("*.py")):
@@ -76,6 +76,15 @@ def clean_paragraphs() -> list[str]:
             continue  # files that are broken on purpose
         documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
         texts += [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)]
+    return texts
+
+
+def clean_paragraphs(texts: Iterable[str]) -> list[str]:
+    """The paragraphs of whole sentences, at least 25 words each; sorted, unique.
+
+    >>> clean_paragraphs(["A heading", "Too short."])
+    []
+    """
     paragraphs = {" ".join(paragraph.split()) for text in texts for paragraph in re.split(r"\n\s*\n", text)}
     return sorted(paragraph for paragraph in paragraphs if _is_prose(paragraph))
 
@@ -90,14 +99,37 @@ def _phrase(draw: random.Random, words: list[str], low: int, high: int) -> str:
 
 
 def _menu(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
-    fixed = ["Home", "About Us", "Contact", "Login", "Privacy Policy", "Search", "Next", "Terms of Use", "FAQ", "Subscribe"]
-    entries = [draw.choice(fixed) if draw.random() < 0.4 else _phrase(draw, words, 1, 3).title() for _ in range(draw.randint(4, 20))]
+    fixed = [
+        "Home",
+        "About Us",
+        "Contact",
+        "Login",
+        "Privacy Policy",
+        "Search",
+        "Next",
+        "Terms of Use",
+        "FAQ",
+        "Subscribe",
+    ]
+    entries = [
+        draw.choice(fixed) if draw.random() < 0.4 else _phrase(draw, words, 1, 3).title()
+        for _ in range(draw.randint(4, 20))
+    ]
     return [draw.choice([" | ", " > ", " "]).join(entries)] if draw.random() < 0.3 else entries
 
 
 def _prices(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
-    wordings = ("{} - ${}.99", "{} (Size {}) Add to cart", "{}: {} in stock", "{} Model #{} Free shipping!", "SKU {} {}")
-    return [draw.choice(wordings).format(_phrase(draw, words, 1, 5).title(), draw.randint(1, 2000)) for _ in range(draw.randint(2, 10))]
+    wordings = (
+        "{} - ${}.99",
+        "{} (Size {}) Add to cart",
+        "{}: {} in stock",
+        "{} Model #{} Free shipping!",
+        "SKU {} {}",
+    )
+    return [
+        draw.choice(wordings).format(_phrase(draw, words, 1, 5).title(), draw.randint(1, 2000))
+        for _ in range(draw.randint(2, 10))
+    ]
 
 
 def _keywords(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
@@ -111,7 +143,10 @@ def _teasers(draw: random.Random, words: list[str], paragraph: str) -> list[str]
     lines = []
     for _ in range(draw.randint(1, 5)):
         start = draw.randrange(max(1, len(tokens) - 12))
-        lines.append(" ".join(tokens[start : start + draw.randint(6, 25)]) + draw.choice(["...", "…", " [...]", "", " Read more"]))
+        lines.append(
+            " ".join(tokens[start : start + draw.randint(6, 25)])
+            + draw.choice(["...", "…", " [...]", "", " Read more"])
+        )
     return lines
 
 
@@ -119,12 +154,29 @@ def _furniture(draw: random.Random, words: list[str], paragraph: str) -> list[st
     name = _phrase(draw, words, 1, 2).title()
     day = f"{draw.choice(['January', 'March', 'June', 'October'])} {draw.randint(1, 28)}, {draw.randint(1999, 2023)}"
     lines = [
-        f"Posted by {name} on {day} at {draw.randint(1, 12)}:{draw.randint(10, 59)} PM", "No comments:", "Post a Comment",
-        f"{draw.randint(2, 90)} Comments", f"Joined: {day}", f"Posts: {draw.randint(1, 9000)}", f"Location: {name}", "Reply",
-        "Share this", "Email Print", f"Tags: {_phrase(draw, words, 2, 6)}", f"Copyright © {draw.randint(1999, 2023)} {name}. All rights reserved.",
-        "You must be logged in to post", f"Page {draw.randint(1, 9)} of {draw.randint(9, 99)}", f"Views: {draw.randint(10, 99999)}",
-        f"http://www.{name.lower().replace(' ', '')}.com/{draw.randint(1, 999)}", f"« {name} | Main | {_phrase(draw, words, 1, 3)} »",
-        "Thanks!", f"{name} said...", "Last edited by", f"By {name}", "Click here", "Loading...",
+        f"Posted by {name} on {day} at {draw.randint(1, 12)}:{draw.randint(10, 59)} PM",
+        "No comments:",
+        "Post a Comment",
+        f"{draw.randint(2, 90)} Comments",
+        f"Joined: {day}",
+        f"Posts: {draw.randint(1, 9000)}",
+        f"Location: {name}",
+        "Reply",
+        "Share this",
+        "Email Print",
+        f"Tags: {_phrase(draw, words, 2, 6)}",
+        f"Copyright © {draw.randint(1999, 2023)} {name}. All rights reserved.",
+        "You must be logged in to post",
+        f"Page {draw.randint(1, 9)} of {draw.randint(9, 99)}",
+        f"Views: {draw.randint(10, 99999)}",
+        f"http://www.{name.lower().replace(' ', '')}.com/{draw.randint(1, 999)}",
+        f"« {name} | Main | {_phrase(draw, words, 1, 3)} »",
+        "Thanks!",
+        f"{name} said...",
+        "Last edited by",
+        f"By {name}",
+        "Click here",
+        "Loading...",
     ]
     return draw.sample(lines, draw.randint(2, 9))
 
@@ -132,7 +184,15 @@ def _furniture(draw: random.Random, words: list[str], paragraph: str) -> list[st
 def _table(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
     columns, joint = draw.randint(2, 6), draw.choice([" ", " | ", "\t", ", "])
     rows = draw.randint(3, 14)
-    return [joint.join([_phrase(draw, words, 1, 2).title(), *(f"{draw.random() * 500:.{draw.randint(0, 2)}f}" for _ in range(columns))]) for _ in range(rows)]
+    return [
+        joint.join(
+            [
+                _phrase(draw, words, 1, 2).title(),
+                *(f"{draw.random() * 500:.{draw.randint(0, 2)}f}" for _ in range(columns)),
+            ]
+        )
+        for _ in range(rows)
+    ]
 
 
 def _shuffled(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
@@ -155,11 +215,17 @@ def _repeated(draw: random.Random, words: list[str], paragraph: str) -> list[str
 
 def _shouting(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
     sentences = re.split(r"(?<=[.!?]) ", paragraph)[: draw.randint(1, 3)]
-    return [f"{sentence.rstrip('.').upper() if draw.random() < 0.6 else sentence.rstrip('.').title()}{'!' * draw.randint(0, 3)}" for sentence in sentences]
+    return [
+        f"{sentence.rstrip('.').upper() if draw.random() < 0.6 else sentence.rstrip('.').title()}{'!' * draw.randint(0, 3)}"
+        for sentence in sentences
+    ]
 
 
 def _links(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
-    return [f"http://{_phrase(draw, words, 1, 1).lower()}.com/{_phrase(draw, words, 1, 1).lower()}?id={draw.randint(1, 9999)}" for _ in range(draw.randint(2, 8))]
+    return [
+        f"http://{_phrase(draw, words, 1, 1).lower()}.com/{_phrase(draw, words, 1, 1).lower()}?id={draw.randint(1, 9999)}"
+        for _ in range(draw.randint(2, 8))
+    ]
 
 
 def _hard_wrapped(draw: random.Random, words: list[str], paragraph: str) -> list[str]:
@@ -185,12 +251,17 @@ def synthetic_texts(paragraphs: list[str], seed: int = SEED, texts: int = TEXTS)
     for i in range(texts):
         origin = draw.randrange(len(groups))
         blocks = (_good if i % 2 == 0 else _bad)(draw, words, groups[origin])
-        rows.append({"text": "\n".join(line for block in blocks for line in block), "is_good": i % 2 == 0, "origin": origin})
+        rows.append(
+            {"text": "\n".join(line for block in blocks for line in block), "is_good": i % 2 == 0, "origin": origin}
+        )
     return pl.DataFrame(rows)
 
 
 def _good(draw: random.Random, words: list[str], pool: list[str]) -> list[list[str]]:
-    blocks = [[_named(draw, words, paragraph)] for paragraph in draw.sample(pool, min(len(pool), 1 + int(draw.lognormvariate(1.2, 0.8))))]
+    blocks = [
+        [_named(draw, words, paragraph)]
+        for paragraph in draw.sample(pool, min(len(pool), 1 + int(draw.lognormvariate(1.2, 0.8))))
+    ]
     if draw.random() < 0.3:
         blocks = [[" ".join(line for block in blocks for line in block)]]
     if draw.random() < 0.5:
@@ -217,7 +288,7 @@ def _bad(draw: random.Random, words: list[str], pool: list[str]) -> list[list[st
 
 def _named(draw: random.Random, words: list[str], paragraph: str) -> str:
     """People and places: technical prose has fewer capitals than most, up to one word in sixteen becomes a name."""
-    share = draw.random() * NAMES
+    share = draw.random() / 16
     return " ".join(draw.choice(words).title() if draw.random() < share else token for token in paragraph.split())
 
 
@@ -260,7 +331,8 @@ def fit(texts: pl.DataFrame, embeddings: np.ndarray) -> dict:
     is_good, origin = texts["is_good"].to_numpy(), texts["origin"].to_numpy()
     signs = np.array([sign for _, _, sign, _ in SIGNALS])
     by_signals = _fit_and_calibrate(inputs, is_good, origin, signs)
-    # An embedding knows the topic as well as the form; the penalty keeps it to what the signals leave open.
+    # An embedding knows the topic as well as the form. Under this penalty it has hardly a say; with more of a say the
+    # synthetic texts are told apart better and labelled web pages worse.
     signs = np.concatenate([signs, np.zeros(embeddings.shape[1], dtype=int)])
     by_both = _fit_and_calibrate(np.hstack([inputs, embeddings]), is_good, origin, signs)
     figures = {
@@ -325,13 +397,15 @@ def _logistic(
         return value, np.append(slope @ inputs + penalty * weights, slope.sum())
 
     bounds = [(0 if sign > 0 else None, 0 if sign < 0 else None) for sign in signs] + [(None, None)]
-    found = minimize(loss, np.zeros(inputs.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
+    found = minimize(
+        loss, np.zeros(inputs.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}
+    )
     return found.x[:-1], float(found.x[-1])
 
 
 def main() -> None:
     """Make the texts, fit, and write the coefficients."""
-    texts = synthetic_texts(clean_paragraphs())
+    texts = synthetic_texts(clean_paragraphs(documentation()))
     embeddings = SentenceTransformerEmbedder().embed(texts["text"].to_list())
     model = fit(texts, embeddings)
     COEFFICIENTS.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8")

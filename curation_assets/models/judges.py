@@ -21,7 +21,7 @@ TRANSFORMS = {
 """What a signal goes through before it is clipped and standardised: ratios near 0 need the root, counts the logarithm."""
 
 ENGLISH_OR_UNKNOWN = ("en", "und")
-"""Languages (`filtered.signals.language`) in which the signals that presuppose English are read."""
+"""Languages of Latin text (`filtered.signals.language`) in which the signals that presuppose English are read."""
 
 
 class Judge(Protocol):
@@ -96,11 +96,10 @@ def standardise(signals: pl.DataFrame, features: list[dict[str, Any]]) -> np.nda
     A null signal counts as average, and so does one that presupposes English where the language is another.
     A feature is a dict of signal, transform, low, high, mean, deviation and is_english.
     """
-    missing = {feature["signal"] for feature in features} | {"language"}
-    missing -= set(signals.columns)
+    missing = {"script", "language", *(feature["signal"] for feature in features)} - set(signals.columns)
     if missing:
         raise ValueError(f"The embedded judge needs the signals {sorted(missing)}; rebuild filtered.signals.")
-    is_foreign = ~signals["language"].is_in(ENGLISH_OR_UNKNOWN).to_numpy()
+    is_foreign = ~((signals["script"] == "Latin") & signals["language"].is_in(ENGLISH_OR_UNKNOWN)).to_numpy()
     inputs = np.empty((len(signals), len(features)))
     for column, feature in enumerate(features):
         values = TRANSFORMS[feature["transform"]](signals[feature["signal"]].cast(pl.Float64).to_numpy())

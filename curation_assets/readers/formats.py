@@ -431,8 +431,10 @@ def _unique_names(names: Sequence[str]) -> list[str]:
 _QUOTES = "if quotes mean nothing in this file, give the source quoting: none"
 
 
-def _why_not_csv(error: csv.Error) -> str:
+def _why_not_csv(error: csv.Error, first: int, last: int) -> str:
     message = str(error)
+    if "expected after" in message and last > first:
+        return f"a quote is opened in it that runs on to line {last} and has text after its end there; {_QUOTES}"
     if "expected after" in message:
         return f"a quote inside a quoted field is not doubled; {_QUOTES}"
     if "unexpected end of data" in message:
@@ -492,7 +494,7 @@ def _csv(source: Source, uri: str, format: str, encoding: str, pieces: Iterator[
             break
         except csv.Error as error:
             # Only the line it began in is given up: what follows may be good rows.
-            reason, cells = _why_not_csv(error), []
+            reason, cells = _why_not_csv(error, taken[0][0], taken[-1][0]), []
             again.extendleft(reversed(taken[1:]))
             del taken[1:]
             reader = records()
@@ -584,36 +586,40 @@ def _parquet_rows(source: Source, uri: str, table: pq.ParquetFile) -> Items:
     if problem:
         yield Reject(uri, None, f"{uri}: {problem}.", "")
         return
-    meta = table.metadata
-    n_bytes = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-    at_once = min(4096, max(1, _PARQUET_BATCH_BYTES * max(meta.num_rows, 1) // max(n_bytes, 1)))
-    row = 0
-    pieces = table.iter_batches(batch_size=at_once, use_threads=False)
-    while True:
+    before = 0
+    for group in range(table.num_row_groups):
+        meta = table.metadata.row_group(group)
+        at_once = _PARQUET_BATCH_BYTES * max(meta.num_rows, 1) // max(meta.total_byte_size, 1)
+        row = before
         try:
-            batch = next(pieces, None)
+            for batch in table.iter_batches(min(4096, max(1, at_once)), [group], use_threads=False):
+                for values in _values(batch.rename_columns(columns)):
+                    row += 1
+                    yield _parquet_item(source, uri, row, values)
         except (pa.ArrowException, OSError) as error:
-            reason = f"{uri}: the file is damaged; the rows from {row + 1} on can't be read ({_first_line(error)})."
-            yield Reject(uri, row + 1, reason, "")
-            return
-        if batch is None:
-            return
-        batch = _without_nanoseconds(batch.rename_columns(columns))
-        try:
-            batch.validate(full=True)  # Arrow does not look at the bytes of strings while reading
-            rows_of_batch: list[Any] = batch.to_pylist()
-        except (pa.ArrowException, ValueError):
-            rows_of_batch = [_one_row(batch.slice(i, 1)) for i in range(batch.num_rows)]
-        for values in rows_of_batch:
-            row += 1
-            if type(values) is not dict:
-                yield _reject(uri, "row", row, *values)
-                continue
-            original = as_json(values)
-            if len(original) > source.max_record_bytes:
-                yield _reject(uri, "row", row, _too_long(source, len(original)), original)
-            else:
-                yield Found(row, values, original)
+            last = before + meta.num_rows
+            reason = f"{uri}: a damaged part of the file, its rows {row + 1} to {last}, can't be read"
+            yield Reject(uri, row + 1, f"{reason} ({_first_line(error)}).", "")
+        before += meta.num_rows
+
+
+def _parquet_item(source: Source, uri: str, row: int, values: dict[str, Any] | tuple[str, bytes]) -> Found | Reject:
+    if not isinstance(values, dict):
+        return _reject(uri, "row", row, *values)
+    original = as_json(values)
+    if len(original) > source.max_record_bytes:
+        return _reject(uri, "row", row, _too_long(source, len(original)), original)
+    return Found(row, values, original)
+
+
+def _values(batch: pa.RecordBatch) -> list[Any]:
+    """Take the rows of a batch as dicts; a row that is no text where it should be, as reason and bytes."""
+    batch = _without_nanoseconds(batch)
+    try:
+        batch.validate(full=True)  # reading does not look at the bytes of strings
+        return batch.to_pylist()
+    except (pa.ArrowException, ValueError):
+        return [_one_row(batch.slice(i, 1)) for i in range(batch.num_rows)]
 
 
 def _may_hold_text(type: pa.DataType) -> bool:

@@ -195,6 +195,10 @@ def _flush(records: list[Record], rejects: list[Reject], notes: list[str]) -> Ba
     return made
 
 
+def _counted(n: int) -> str:
+    return f"{n:,} record{'s' if n != 1 else ''}"
+
+
 def batches(rows: Iterator[Record | Reject], uri: str, notes: list[str], batch_bytes: int) -> Iterator[Batch]:
     """Gather rows into batches of about `batch_bytes` of text and originals; there is always at least one batch.
 
@@ -229,9 +233,9 @@ def batches(rows: Iterator[Record | Reject], uri: str, notes: list[str], batch_b
     look_at_ids()
     if n_repeats:
         shown = ", ".join(f"'{owner_id[:100]}' (rows {first} and {row})" for owner_id, first, row in examples)
-        notes.append(f"{uri}: {n_repeats:,} records repeat an earlier owner id: {shown}; all of them stay.")
+        notes.append(f"{uri}: owner ids repeat, {_counted(n_repeats)} in all: {shown}; every record stays.")
     if 0 < n_without < n_records:
         notes.append(
-            f"{uri}: {n_without:,} records have no owner id (the first in row {first_without}); theirs is file:row."
+            f"{uri}: no owner id in {_counted(n_without)} (first: row {first_without}); file:row stands in for it."
         )
     yield _flush(records, rejects, notes)

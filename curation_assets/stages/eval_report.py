@@ -25,6 +25,12 @@ HELDOUT_CHARS = 300_000
 
 REFERENCE_RECORDS = 2_000
 
+MIN_TOKENS = 1_000
+"""Tokens an arm and a slice must have at least for a comparison to mean anything."""
+
+ARMS = ("curated", "random", "everything")
+RESULTS = {"arm": pl.String, "slice": pl.String, "seed": pl.Int32, "metric": pl.String, "value": pl.Float64}
+
 
 class EvalReportConfig(dg.Config):
     """What is trained and what it is measured on."""
@@ -72,7 +78,7 @@ def eval_report(
     return materialized(
         warehouse,
         "eval_report.results",
-        plots={"perplexity": perplexity_chart(perplexities)},
+        plots={"perplexity": perplexity_chart(measured)},
         verdict=dg.MetadataValue.md(
             "\n\n".join(f"**{name}**: {text}" for name, text in summary.select("slice", "verdict").iter_rows())
         ),
@@ -80,7 +86,91 @@ def eval_report(
     )
 
 
-def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalReportConfig) -> pl.DataFrame: ...
-def summarise(measured): ...
-def coverage_of_arms(warehouse, seed): ...
-def perplexity_chart(m): ...
+def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalReportConfig) -> pl.DataFrame:
+    """Train the proxy on each arm and read the held-out slices with it: rows of eval_report.results.
+
+    Without text enough to train on or to read, there are no such rows: nothing is measured rather than something weak.
+    """
+    limit = config.token_budget * CHARS_PER_TOKEN
+    training = {arm: arms.filter(f"is_in_{arm}") for arm in ARMS}
+    heldout = {name: arms.filter(pl.col("heldout_in").list.contains(name)) for name in ("everything", "target")}
+    texts = fetch_texts(warehouse, [_first(part, limit) for part in training.values()] + list(heldout.values()))
+    spoken = {name: [texts[record] for record in _first(part, HELDOUT_CHARS)["record_id"]] for name, part in heldout.items()}
+    learned = {arm: [texts[record] for record in _first(part, limit)["record_id"]] for arm, part in training.items()}
+    tokenizer = proxy_model.train_tokenizer((text for part in learned.values() for text in part), vocab=config.vocabulary)
+    streams = {arm: proxy_model.encode(tokenizer, part) for arm, part in learned.items()}
+    slices = {name: proxy_model.encode(tokenizer, part) for name, part in spoken.items() if part}
+    if min(map(len, streams.values())) < MIN_TOKENS or not slices or min(map(len, slices.values())) < MIN_TOKENS:
+        logger.warning("eval_report: too little text to train and compare models on; only coverage is measured.")
+        return pl.DataFrame(schema=RESULTS)
+    runs = proxy_model.perplexities(
+        streams,
+        slices,
+        token_budget=config.token_budget,
+        token_bytes=proxy_model.token_bytes(tokenizer),
+        seeds=range(config.seeds),
+        progress=reporter("eval_report: training", "steps"),
+    )
+    return runs.unpivot(index=["arm", "slice", "seed"], variable_name="metric").select(
+        "arm", "slice", pl.col("seed").cast(pl.Int32), "metric", pl.col("value").cast(pl.Float64)
+    )
+
+
+def fetch_texts(warehouse: Warehouse, parts: list[pl.DataFrame]) -> dict[str, str]:
+    """The texts of the records of some parts, by record id."""
+    wanted = pl.concat([part.select("record_id") for part in parts]).unique()["record_id"].to_list()
+    rows = warehouse.query("select record_id, text from cleaned.records where record_id in (select unnest($ids::varchar[]))", ids=wanted)
+    return dict(rows.iter_rows())
+
+
+def _first(part: pl.DataFrame, chars: int) -> pl.DataFrame:
+    """The records of a part, in its order, until that many characters are reached; at least one."""
+    before = part["chars"].cum_sum() - part["chars"]
+    return part.filter(before < chars)
+
+
+def coverage_of_arms(warehouse: Warehouse, seed: int) -> pl.DataFrame:
+    """How much of the filtered records' clusters and embedding space the curated set reaches, beside a random set of its size."""
+    record_ids, vectors = warehouse.vectors()
+    labels = warehouse.query("select cluster_id from clusters.assignments order by record_id")["cluster_id"].to_numpy()
+    curated = set(warehouse.query("select record_id from curated_set.records")["record_id"])
+    rng = np.random.default_rng(seed)
+    chosen = {"curated": np.array([record in curated for record in record_ids])}
+    chosen["random"] = np.isin(np.arange(len(record_ids)), rng.permutation(len(record_ids))[: len(curated)])
+    reference = vectors[rng.permutation(len(vectors))[:REFERENCE_RECORDS]]
+    radius = coverage.neighbourhood_radius(reference) if len(reference) > 5 else 0.0
+    rows = [
+        (arm, None, None, metric, value)
+        for arm, selected in chosen.items()
+        for metric, value in {
+            "records": float(selected.sum()),
+            "clusters_reached_ratio": coverage.clusters_reached_ratio(labels, selected),
+            "occupancy_entropy_ratio": coverage.occupancy_entropy_ratio(labels, selected),
+            "space_reached_ratio": coverage.space_reached_ratio(reference, vectors[selected], radius),
+        }.items()
+    ]
+    return pl.DataFrame(rows, schema=RESULTS, orient="row")
+
+
+def summarise(measured: pl.DataFrame) -> pl.DataFrame:
+    """One row per held-out slice: the comparison in numbers and in words."""
+    runs = measured.filter(pl.col("metric") == "perplexity")
+    if not len(runs):
+        verdict = "Not evaluated: there is too little text to train even a small model on each arm and to hold some out."
+        return pl.DataFrame([{"slice": "everything", "verdict": verdict}], schema=SUMMARY)
+    wide = measured.pivot("metric", index=["arm", "slice", "seed"], values="value")
+    return proxy_model.compare(wide).select(SUMMARY)
+
+
+def perplexity_chart(measured: pl.DataFrame) -> Figure:
+    """Perplexity of each arm on each slice: a dot a seed, a bar the mean."""
+    runs = measured.filter(pl.col("metric") == "perplexity")
+    names = [(name, arm) for name in runs["slice"].unique(maintain_order=True) for arm in ARMS]
+    drawing, axes = figure(6.5, 3.5)
+    for position, (name, arm) in enumerate(names):
+        values = runs.filter(slice=name, arm=arm)["value"].to_numpy()
+        axes.bar(position, values.mean(), color=BLUE if arm == "curated" else GREY)
+        axes.plot([position] * len(values), values, "k.", markersize=4)
+    axes.set_xticks(range(len(names)), [f"{arm}\n({name})" for name, arm in names], fontsize=7)
+    axes.set_ylabel("perplexity on held-out text")
+    return drawing

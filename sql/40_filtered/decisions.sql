@@ -1,7 +1,7 @@
 -- One row per rule that drops a record: the value it measured against its threshold.
 -- A record that breaks several rules has several rows; one without a row is kept.
--- A source is one of short texts (comments, titles, reviews) if its median record has few words: rules about the length,
--- the lines and the most frequent words of a document say nothing there.
+-- A source is one of short texts (comments, titles, reviews) if its median record has few words: rules about the
+-- length, the lines and the most frequent words of a document say nothing there.
 -- $short_text_median_words: median words of a source below which it is one of short texts
 
 with short_text_sources as (

@@ -26,7 +26,9 @@ with bared as (
       '[\p{P}\p{S}]*(?:[\s\x0b\x1c-\x1f\x{85}\p{Z}]+[\p{P}\p{S}]*)+', ' ', 'g'
     )) as bare,
     list_filter(
-      list_transform(string_split(text, chr(10)), lambda line: trim(line, e' \t\r\u00a0\u3000')),
+      list_transform(
+        string_split(text, chr(10)), lambda line: trim(line, ' ' || chr(9) || chr(13) || chr(160) || chr(12288))
+      ),
       lambda line: line <> ''
     ) as lines,
     case
@@ -95,9 +97,10 @@ worded as (
     end as words,
     list_filter(lower_tokens, lambda token: list_contains([
       'the', 'of', 'and', 'to', 'a', 'in', 'is', 'that', 'it', 'for', 'was', 'on', 'are', 'as', 'with', 'be', 'by',
-      'this', 'from', 'at', 'or', 'an', 'not', 'have', 'but', 'had', 'has', 'were', 'which', 'you', 'they', 'we', 'he', 'she',
-      'his', 'her', 'their', 'its', 'i', 'my', 'your', 'our', 'there', 'been', 'if', 'will', 'can', 'would', 'when',
-      'who', 'what', 'so', 'than', 'then', 'them', 'these', 'into', 'some', 'could', 'do', 'about', 'also', 'only', 'because'
+      'this', 'from', 'at', 'or', 'an', 'not', 'have', 'but', 'had', 'has', 'were', 'which', 'you', 'they', 'we',
+      'he', 'she', 'his', 'her', 'their', 'its', 'i', 'my', 'your', 'our', 'there', 'been', 'if', 'will', 'can',
+      'would', 'when', 'who', 'what', 'so', 'than', 'then', 'them', 'these', 'into', 'some', 'could', 'do', 'about',
+      'also', 'only', 'because'
     ], token)) as function_words
   from scripted
 ),

@@ -1,0 +1,62 @@
+"""What the tests share: a warehouse in a temporary folder, a small real corpus, one run of the whole graph over it."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of shared data sets; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared/data with the real data sets is not here")
+    return SHARED
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    from curation_assets.warehouse import Warehouse
+
+    found = Warehouse(database=str(tmp_path / "curation.duckdb"))
+    yield found
+    found.release_run()
+
+
+def materialize(warehouse, ops: dict, selection: list[str] | None = None, **options) -> dg.ExecuteInProcessResult:
+    """Run assets (all by default) with their checks, as `curate run` does, on an instance of its own."""
+    from curation_assets.definitions import defs
+
+    names = set(selection) if selection else None
+    return defs.resolve_job_def("curate_everything").execute_in_process(
+        run_config={
+            "ops": {name: {"config": config} for name, config in ops.items() if names is None or name in names},
+            "resources": {"warehouse": {"config": {"database": warehouse.database}}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+        asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def curated(tmp_path_factory):
+    """A warehouse after one run of the whole graph over a few hundred real texts of this Python environment."""
+    from curation_assets.warehouse import Warehouse
+
+    warehouse = Warehouse(database=str(tmp_path_factory.mktemp("curated") / "curation.duckdb"))
+    source = {"name": "python_environment", "path": "python_environment", "max_records": 500}
+    ops = {
+        "raw": {"sources": [source]},
+        "curated_set": {"budget_records": 60},
+        "eval_report": {"token_budget": 8_000, "vocabulary": 512, "target": "python_environment/stdlib/*"},
+    }
+    result = materialize(warehouse, ops)
+    warehouse.release_run()
+    assert result.success
+    return warehouse

@@ -1,0 +1,109 @@
+"""Batches: what the same file, a grown file and an edited file bring, and that nothing read is ever lost."""
+
+import json
+
+import dagster as dg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation_assets.stages.cleaned import cleaned
+from curation_assets.stages.raw import raw
+from curation_assets.warehouse import Warehouse
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def ingest(warehouse, path, **options):
+    source = {"name": "notes", "path": str(path), **options}
+    run_config = {"ops": {"raw": {"config": {"sources": [source]}}}, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    assert dg.materialize([raw, cleaned], resources={"warehouse": warehouse}, run_config=run_config).success
+    return warehouse.query("select * exclude (source_config) from raw.batches order by ingested_at desc").row(0, named=True)
+
+
+def texts(warehouse, table):
+    return sorted(warehouse.query(f"select text from {table}")["text"])
+
+
+@pytest.fixture
+def notes(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    write(path, [{"id": i, "text": f"note number {i}"} for i in range(5)])
+    return path
+
+
+def test_the_same_file_twice_adds_nothing(warehouse, notes):
+    ingest(warehouse, notes)
+    first = warehouse.query("select * from raw.records order by record_id")
+    ingest(warehouse, notes)
+    assert warehouse.rows("raw.batches") == 1
+    assert warehouse.query("select * from raw.records order by record_id").equals(first)
+
+
+def test_a_grown_file_adds_its_new_rows_and_says_that_it_changed(warehouse, notes):
+    ingest(warehouse, notes)
+    with notes.open("a", encoding="utf-8") as file:
+        file.write('{"id": 5, "text": "a new one"}\nnot json\n')
+    batch = ingest(warehouse, notes)
+    assert (batch["rows_read"], batch["rows_added"], batch["rows_known"], batch["rows_rejected"]) == (7, 1, 5, 1)
+    assert any("has changed" in note and "1 rows are new" in note for note in batch["notes"])
+    assert len(texts(warehouse, "cleaned.records")) == 6
+
+
+def test_an_edited_row_supersedes_the_old_one_and_the_ledger_says_so(warehouse, notes):
+    ingest(warehouse, notes)
+    rows = [json.loads(line) for line in notes.read_text().splitlines()]
+    rows[2]["text"] = "edited"
+    write(notes, rows[:4])
+    ingest(warehouse, notes)
+    assert texts(warehouse, "cleaned.records") == ["edited", "note number 0", "note number 1", "note number 3"]
+    assert len(texts(warehouse, "raw.records")) == 6
+    dropped = warehouse.query("select r.text, d.rule from ledger.current_decisions as d join raw.records as r using (record_id) where verdict = 'drop'")
+    assert sorted(dropped.rows()) == [("note number 2", "superseded"), ("note number 4", "superseded")]
+
+
+def test_another_text_field_is_another_reading_of_the_same_file(warehouse, tmp_path):
+    path = tmp_path / "notes.jsonl"
+    write(path, [{"id": 1, "text": "short", "body": "the body"}])
+    ingest(warehouse, path)
+    ingest(warehouse, path, text_field="body")
+    assert texts(warehouse, "cleaned.records") == ["the body"]
+
+
+def test_ids_are_the_same_on_another_machine_and_in_another_order(tmp_path):
+    ids = []
+    for place in ("here", "there"):
+        folder = tmp_path / place
+        folder.mkdir()
+        for name in ("b.jsonl", "a.jsonl") if place == "here" else ("a.jsonl", "b.jsonl"):
+            write(folder / name, [{"text": f"{name} {i}"} for i in range(3)] + [{"text": "twice"}] * 2)
+        warehouse = Warehouse(database=str(folder / "c.duckdb"))
+        ingest(warehouse, folder / "*.jsonl")
+        warehouse.release_run()
+        ids.append(warehouse.query("select record_id, source_record_id from raw.records order by record_id"))
+    assert ids[0].equals(ids[1])
+    assert ids[0]["record_id"].n_unique() == 10
+
+
+def test_the_original_is_kept_verbatim(warehouse, tmp_path):
+    lines = ['{"id":  "a\\u00e9", "text": "  spaced "}', '{"text":"caf\\u00e9 \\u200b zero width","extra":{"deep":[1,2]}}']
+    path = tmp_path / "v.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    ingest(warehouse, path)
+    assert warehouse.query("select original from raw.records order by source_row")["original"].to_list() == lines
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=6), min_size=2, max_size=3))
+def test_every_row_is_added_known_or_rejected_over_any_history_of_a_file(tmp_path_factory, versions):
+    folder = tmp_path_factory.mktemp("history")
+    warehouse = Warehouse(database=str(folder / "c.duckdb"))
+    for version in versions:
+        write(folder / "f.jsonl", [{"text": text} for text in version])
+        ingest(warehouse, folder / "f.jsonl")
+        assert texts(warehouse, "cleaned.records") == sorted(version)
+    warehouse.release_run()
+    totals = warehouse.query("select sum(rows_added) as added, sum(rows_read - rows_added - rows_known - rows_rejected) as lost from raw.batches")
+    assert totals.row(0) == (warehouse.rows("raw.records"), 0)

@@ -1,0 +1,101 @@
+"""The graph's shape: what belongs to whom, what reads what, and that the words on the pages are there."""
+
+import ast
+import re
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from curation_assets import stages
+from curation_assets.definitions import ASSETS, defs
+from curation_assets.pages import MAIN_TABLES, asset_of
+from curation_assets.tables import SQL, column_lineage, read_table, tables
+
+GRAPH = {asset.key.to_user_string(): asset for asset in ASSETS}
+STAGES = Path(stages.__file__).parent
+TABLE_NAME = re.compile(r"\b([a-z_]+)\.([a-z_]+)\b")
+
+
+def declared_deps(asset: str) -> set[str]:
+    return {key.to_user_string() for key in GRAPH[asset].dependency_keys}
+
+
+def read_in_python(asset: str) -> set[str]:
+    """Tables that a stage's module names in its SQL literals and warehouse calls."""
+    literals = [
+        node.value
+        for node in ast.walk(ast.parse((STAGES / f"{asset}.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "`" not in node.value
+    ]
+    return {f"{schema}.{name}" for text in literals for schema, name in TABLE_NAME.findall(text) if f"{schema}.{name}" in tables()}
+
+
+def test_definitions_load_and_every_asset_is_in_the_job():
+    dg.Definitions.validate_loadable(defs)
+    assert {key.to_user_string() for key in defs.resolve_job_def("curate_everything").asset_layer.selected_asset_keys} == set(GRAPH)
+
+
+def test_every_sql_file_of_a_stage_belongs_to_exactly_one_asset():
+    assert {asset_of(name) for name in tables()} - {"ledger"} == set(GRAPH)
+    assert set(MAIN_TABLES) == set(GRAPH)
+    built = {name: asset_of(name) for name in tables() if not name.endswith(".decisions")}
+    for name, asset in built.items():
+        if asset != "ledger":
+            assert name in read_in_python(asset), f"{asset} never builds {name}"
+
+
+@pytest.mark.parametrize("asset", GRAPH)
+def test_declared_deps_are_the_assets_whose_tables_the_stage_reads(asset):
+    in_sql = {table for name in tables() if asset_of(name) == asset for table in tables()[name].reads}
+    in_headers = {table for name in tables() if asset_of(name) == asset for table, _ in tables()[name].incoming_from}
+    read = {asset_of(table) for table in in_sql | in_headers | read_in_python(asset)}
+    if asset in ("clusters", "density", "quality_scores"):
+        read.add("embeddings")  # Warehouse.vectors
+    assert read - {asset, "ledger"} == declared_deps(asset)
+
+
+def test_the_database_and_sqlglot_agree_on_what_every_file_reads():
+    import json
+
+    import duckdb
+
+    connection = duckdb.connect()
+    for table in [*tables().values(), *map(read_table, (SQL / "checks").glob("*.sql")), *map(read_table, (SQL / "audit").glob("*.sql"))]:
+        statement = connection.execute("select json_serialize_sql($sql)", {"sql": table.sql}).fetchall()[0][0]
+        assert json.loads(statement)["error"] is False, table.path
+        found = set(re.findall(r'"schema_name":"(\w+)","table_name":"(\w+)"', statement))
+        assert {f"{schema}.{name}" for schema, name in found} == set(table.reads), table.path
+
+
+@pytest.mark.parametrize("name", tables())
+def test_every_column_is_described_and_every_parameter_explained(name):
+    table = tables()[name]
+    assert all(table.columns.values()), [column for column, text in table.columns.items() if not text]
+    assert set(re.findall(r"\$([a-z_0-9]+)", re.sub(r"--.*", "", table.sql))) == set(table.params)
+    assert table.row.startswith("One row")
+
+
+def test_lineage_reaches_back_to_raw():
+    assert column_lineage("cleaned.records")["text"] == (("raw.records", "text"),)
+    assert column_lineage("embeddings.vectors")["embedding"] == (("embeddings.cache", "embedding"),)
+    assert ("cleaned.records", "text") in column_lineage("deduped.pairs")["similarity"]
+
+
+def test_every_asset_says_what_one_row_is_and_documents_its_config():
+    for name, asset in GRAPH.items():
+        spec = asset.get_asset_spec()
+        assert spec.description.startswith("One row"), name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.code_version, name
+        fields = asset.op.config_schema.config_type.fields
+        assert fields or name == "raw", name
+        for field, config in fields.items():
+            assert config.description, f"{name}.{field} has no description"
+
+
+def test_every_stage_has_blocking_checks():
+    checks = [spec for check in defs.asset_checks for spec in check.check_specs]
+    for name in GRAPH:
+        assert any(spec.blocking for spec in checks if spec.asset_key == dg.AssetKey(name)), name

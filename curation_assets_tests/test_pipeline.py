@@ -1,0 +1,160 @@
+"""One run of the whole graph over a few hundred real texts: what must be true of its tables, checks and pages."""
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curation_assets import audit
+from curation_assets.checks.invariants import invariant_check
+from curation_assets.tables import SQL, read_table, tables
+from curation_assets.warehouse import Warehouse
+
+DECIDING = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "curated_set": "filtered"}
+
+
+def count(warehouse, sql: str) -> int:
+    return warehouse.value(f"select count(*) from {sql}")
+
+
+def test_every_table_of_sql_is_there_with_its_columns(curated):
+    for name, table in tables().items():
+        if name.endswith(".decisions") and name != "ledger.decisions":
+            continue
+        assert curated.head(name, list(table.columns), 1).columns == list(table.columns)
+        if name != "raw.rejects":
+            assert curated.rows(name) > 0, name
+
+
+@pytest.mark.parametrize(("stage", "upstream"), DECIDING.items())
+def test_rows_in_are_rows_out_plus_records_with_a_dropping_decision(curated, stage, upstream):
+    dropped = count(curated, f"(select distinct record_id from ledger.decisions where stage = '{stage}' and verdict = 'drop')")
+    kept = count(curated, f"(select distinct record_id from ledger.decisions where stage = '{stage}' and verdict = 'keep')")
+    assert curated.rows(f"{upstream}.records") == curated.rows(f"{stage}.records") + dropped
+    assert kept == curated.rows(f"{stage}.records")
+
+
+def test_near_duplicates_carry_their_true_jaccard_and_their_survivor(curated):
+    pairs = curated.query(
+        "select p.*, a.text, b.text as kept_text from deduped.pairs as p join cleaned.records as a using (record_id) "
+        "join deduped.records as b on b.record_id = p.matched_record_id where kind = 'near'"
+    )
+    assert len(pairs) > 0
+    from curation_assets.algorithms.minhash import jaccard
+    from curation_assets.algorithms.shingles import shingle
+
+    for row in pairs.head(20).iter_rows(named=True):
+        pair = shingle(pl.Series([row["text"], row["kept_text"]]).to_arrow().cast("large_string"))
+        assert jaccard(pair.hashes[: pair.offsets[1]], pair.hashes[pair.offsets[1] :]) == pytest.approx(row["similarity"])
+        assert row["similarity"] >= 0.7
+
+
+def test_embeddings_are_typed_unit_vectors(curated):
+    kind = curated.value("select data_type from information_schema.columns where table_schema = 'embeddings' and table_name = 'vectors' and column_name = 'embedding'")
+    assert kind == "FLOAT[384]"
+    ids, vectors = curated.vectors()
+    assert len(ids) == curated.rows("filtered.records")
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+
+
+def test_the_curated_set_keeps_to_its_budget_and_stores_chances(curated):
+    assert curated.rows("curated_set.records") == 60
+    scores = curated.query("select * from curated_set.scores")
+    assert scores["inclusion_probability"].is_between(0, 1).all()
+    assert scores["inclusion_probability"].sum() == pytest.approx(60, rel=0.01)
+    assert scores["quality"].is_between(0, 1).all()
+    assert (scores["density"] >= 1).all()
+
+
+def test_no_arm_trains_on_held_out_text_and_all_train_on_as_many_tokens(curated):
+    assert count(curated, "eval_report.arms where is_in_everything and len(heldout_in) > 0") == 0
+    assert count(curated, "eval_report.arms where is_in_random") == count(curated, "eval_report.arms where is_in_curated")
+    tokens = curated.query("select distinct value from eval_report.results where metric = 'train_tokens'")
+    assert len(tokens) == 1
+    seeds = curated.query("select arm, slice, count(distinct seed) as seeds from eval_report.results where metric = 'perplexity' group by all")
+    assert set(seeds["arm"]) == {"curated", "random", "everything"}
+    assert set(seeds["slice"]) == {"everything", "target"}
+    assert (seeds["seeds"] >= 3).all()
+
+
+def test_the_verdict_is_in_words(curated):
+    for verdict in curated.query("select verdict from eval_report.summary")["verdict"]:
+        assert "curated" in verdict
+        assert "random" in verdict
+
+
+def test_every_stage_left_a_run_row_with_code_and_config(curated):
+    runs = curated.query("select stage, rows_in, rows_out, rows_dropped, code_version, config_hash, config from ledger.runs")
+    assert sorted(runs["stage"]) == sorted({*DECIDING, "raw", "embeddings", "clusters", "density", "quality_scores", "cluster_profiles", "eval_report"})
+    assert runs["config_hash"].str.len_chars().eq(64).all()
+    deciding = runs.filter(pl.col("stage").is_in(list(DECIDING)))
+    assert (deciding["rows_in"] == deciding["rows_out"] + deciding["rows_dropped"]).all()
+
+
+def test_trace_tells_the_whole_path_of_a_dropped_and_of_a_kept_record(curated):
+    duplicate, survivor, owner_id = curated.query(
+        "select p.record_id, p.matched_record_id, r.source_record_id from deduped.pairs as p join raw.records as r using (record_id) "
+        "where kind = 'near' order by p.record_id limit 1"
+    ).row(0)
+    told = "\n".join(audit.trace(curated, duplicate))
+    assert "DROPPED by near_duplicate" in told
+    assert survivor[:12] in told
+    assert owner_id in told
+    assert duplicate in audit.find_records(curated, owner_id)["record_id"]
+    assert audit.find_records(curated, duplicate[:10])["record_id"].to_list() == [duplicate]
+    kept = curated.value("select record_id from curated_set.records order by record_id limit 1")
+    told = "\n".join(audit.trace(curated, kept))
+    for stage in ("raw", "cleaned", "deduped", "filtered", "curated_set"):
+        assert f"\n{stage}: kept" in told
+    assert "chance of selection" in told
+
+
+def test_the_funnel_adds_up(curated):
+    rows = audit.funnel(curated)
+    assert rows["stage"].unique(maintain_order=True).to_list() == ["raw", *DECIDING]
+    assert (rows["rows_in"] == rows["rows_out"] + rows["rows_dropped"]).all()
+    assert any("curated_set" in line for line in audit.funnel_lines(curated))
+
+
+BREAKAGES = {
+    "cleaned_loses_no_record": "delete from cleaned.records where record_id = (select min(record_id) from cleaned.records)",
+    "deduped_loses_no_record": "insert into deduped.records select * from cleaned.records where record_id in (select record_id from deduped.pairs) limit 1",
+    "filtered_loses_no_record": "delete from filtered.records where record_id = (select min(record_id) from filtered.records)",
+    "curated_set_loses_no_record": "delete from curated_set.records where record_id = (select min(record_id) from curated_set.records)",
+    "embeddings_covers_every_record": "insert into embeddings.vectors select * from embeddings.vectors limit 1",
+    "clusters_covers_every_record": "delete from clusters.assignments where record_id = (select min(record_id) from clusters.assignments)",
+    "density_covers_every_record": "update density.scores set record_id = 'nobody' where record_id = (select min(record_id) from density.scores)",
+    "quality_scores_covers_every_record": "delete from quality_scores.scores",
+    "every_row_read_is_accounted_for": "update raw.batches set rows_read = rows_read + 1",
+    "every_duplicate_points_to_a_kept_record": "delete from deduped.records where record_id in (select matched_record_id from deduped.pairs)",
+    "every_filter_drop_breaks_its_threshold": "update ledger.decisions set value = threshold where stage = 'filtered' and verdict = 'drop'",
+    "no_arm_trains_on_held_out_text": "update eval_report.arms set is_in_everything = true where len(heldout_in) > 0",
+}
+
+
+@pytest.mark.parametrize("path", sorted((SQL / "checks").glob("*.sql")), ids=lambda path: path.stem)
+def test_each_invariant_holds_and_catches_a_planted_breakage(curated, tmp_path, path):
+    promise = read_table(path)
+    assert len(curated.query(promise.sql)) == 0
+    copy = Warehouse(database=str(tmp_path / "broken.duckdb"))
+    shutil.copy(curated.path, copy.path)
+    with copy.get_connection() as connection:
+        connection.execute(BREAKAGES[path.stem])
+    assert len(copy.query(promise.sql)) > 0
+    assert not invariant_check(path)(warehouse=copy).passed
+
+
+def test_critical_expectations_catch_bad_rows_and_name_them(curated, tmp_path):
+    from curation_assets.checks.expectations import SUITES, broken, missing_columns, scalar_columns
+
+    copy = Warehouse(database=str(tmp_path / "broken.duckdb"))
+    shutil.copy(curated.path, copy.path)
+    with copy.get_connection() as connection:
+        connection.execute("update quality_scores.scores set quality = 1.5 where record_id = (select min(record_id) from quality_scores.scores)")
+        connection.execute("alter table cleaned.records drop column license")
+    failures = broken(scalar_columns(copy, "quality_scores.scores"), SUITES["quality_scores"])
+    assert len(failures) == 1
+    assert "quality" in failures[0]
+    assert "1.5" in failures[0]
+    assert missing_columns(copy, "cleaned.records", ["license"]) == ["cleaned.records lacks the column license"]
