@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +41,7 @@ Database = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def main(
+def prepare(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
@@ -320,5 +320,23 @@ def tell_the_story(warehouse: "Warehouse", seconds: float) -> None:
     )
 
 
+def main() -> None:
+    """Run the command line, and leave at once when it is done.
+
+    Torch and Dagster together keep objects alive to the very end, over which DuckDB's bindings would print a page of leak
+    warnings at exit; there is nothing left to clean up by then.
+    """
+    try:
+        app()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    else:
+        code = 0
+    with suppress(BrokenPipeError):  # `curate sql … | head`
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    app()
+    main()

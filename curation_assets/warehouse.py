@@ -197,13 +197,19 @@ class Warehouse(DuckDBResource):
             finally:
                 spool.close()
 
-    def batches(self, sql: str, rows: int = SPOOL_ROWS, **params: Any) -> Iterator[pa.RecordBatch]:
-        """Stream a query's rows with the database free for others: read once to a spool, then handed out in batches."""
+    @contextlib.contextmanager
+    def spooled(self, sql: str, **params: Any) -> Iterator["Spool"]:
+        """Read a query once to a spool, so that its rows can be gone through with the database free for others."""
         with self.spool() as spool:
             with self.get_connection(read_only=True) as connection:
                 for batch in pa.RecordBatchReader.from_stream(connection.sql(sql, params=params or None)):
                     spool.write(batch)
-            yield from spool.batches(rows)
+            yield spool
+
+    def batches(self, sql: str, **params: Any) -> Iterator[pa.RecordBatch]:
+        """Stream a query's rows with the database free for others."""
+        with self.spooled(sql, **params) as spool:
+            yield from spool.batches(SPOOL_ROWS)
 
     @contextlib.contextmanager
     def transaction(self, stage: str, run_id: str) -> Iterator["Commit"]:
@@ -256,6 +262,7 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.rows = 0
         self._writer: pyarrow.parquet.ParquetWriter | None = None
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
@@ -265,6 +272,7 @@ class Spool:
                 self.path, batch.schema, compression="zstd", use_dictionary=False
             )
         self._writer.write(batch)
+        self.rows += len(batch)
 
     @property
     def schema(self) -> pa.Schema:

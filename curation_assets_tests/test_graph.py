@@ -28,12 +28,19 @@ def read_in_python(asset: str) -> set[str]:
         for node in ast.walk(ast.parse((STAGES / f"{asset}.py").read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "`" not in node.value
     ]
-    return {f"{schema}.{name}" for text in literals for schema, name in TABLE_NAME.findall(text) if f"{schema}.{name}" in tables()}
+    return {
+        f"{schema}.{name}"
+        for text in literals
+        for schema, name in TABLE_NAME.findall(text)
+        if f"{schema}.{name}" in tables()
+    }
 
 
 def test_definitions_load_and_every_asset_is_in_the_job():
     dg.Definitions.validate_loadable(defs)
-    assert {key.to_user_string() for key in defs.resolve_job_def("curate_everything").asset_layer.selected_asset_keys} == set(GRAPH)
+    assert {
+        key.to_user_string() for key in defs.resolve_job_def("curate_everything").asset_layer.selected_asset_keys
+    } == set(GRAPH)
 
 
 def test_every_sql_file_of_a_stage_belongs_to_exactly_one_asset():
@@ -61,7 +68,11 @@ def test_the_database_and_sqlglot_agree_on_what_every_file_reads():
     import duckdb
 
     connection = duckdb.connect()
-    for table in [*tables().values(), *map(read_table, (SQL / "checks").glob("*.sql")), *map(read_table, (SQL / "audit").glob("*.sql"))]:
+    for table in [
+        *tables().values(),
+        *map(read_table, (SQL / "checks").glob("*.sql")),
+        *map(read_table, (SQL / "audit").glob("*.sql")),
+    ]:
         statement = connection.execute("select json_serialize_sql($sql)", {"sql": table.sql}).fetchall()[0][0]
         assert json.loads(statement)["error"] is False, table.path
         found = set(re.findall(r'"schema_name":"(\w+)","table_name":"(\w+)"', statement))

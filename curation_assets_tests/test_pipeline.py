@@ -29,8 +29,12 @@ def test_every_table_of_sql_is_there_with_its_columns(curated):
 
 @pytest.mark.parametrize(("stage", "upstream"), DECIDING.items())
 def test_rows_in_are_rows_out_plus_records_with_a_dropping_decision(curated, stage, upstream):
-    dropped = count(curated, f"(select distinct record_id from ledger.decisions where stage = '{stage}' and verdict = 'drop')")
-    kept = count(curated, f"(select distinct record_id from ledger.decisions where stage = '{stage}' and verdict = 'keep')")
+    dropped = count(
+        curated, f"(select distinct record_id from ledger.decisions where stage = '{stage}' and verdict = 'drop')"
+    )
+    kept = count(
+        curated, f"(select distinct record_id from ledger.decisions where stage = '{stage}' and verdict = 'keep')"
+    )
     assert curated.rows(f"{upstream}.records") == curated.rows(f"{stage}.records") + dropped
     assert kept == curated.rows(f"{stage}.records")
 
@@ -46,12 +50,16 @@ def test_near_duplicates_carry_their_true_jaccard_and_their_survivor(curated):
 
     for row in pairs.head(20).iter_rows(named=True):
         pair = shingle(pl.Series([row["text"], row["kept_text"]]).to_arrow().cast("large_string"))
-        assert jaccard(pair.hashes[: pair.offsets[1]], pair.hashes[pair.offsets[1] :]) == pytest.approx(row["similarity"])
+        assert jaccard(pair.hashes[: pair.offsets[1]], pair.hashes[pair.offsets[1] :]) == pytest.approx(
+            row["similarity"]
+        )
         assert row["similarity"] >= 0.7
 
 
 def test_embeddings_are_typed_unit_vectors(curated):
-    kind = curated.value("select data_type from information_schema.columns where table_schema = 'embeddings' and table_name = 'vectors' and column_name = 'embedding'")
+    kind = curated.value(
+        "select data_type from information_schema.columns where table_schema = 'embeddings' and table_name = 'vectors' and column_name = 'embedding'"
+    )
     assert kind == "FLOAT[384]"
     ids, vectors = curated.vectors()
     assert len(ids) == curated.rows("filtered.records")
@@ -69,10 +77,14 @@ def test_the_curated_set_keeps_to_its_budget_and_stores_chances(curated):
 
 def test_no_arm_trains_on_held_out_text_and_all_train_on_as_many_tokens(curated):
     assert count(curated, "eval_report.arms where is_in_everything and len(heldout_in) > 0") == 0
-    assert count(curated, "eval_report.arms where is_in_random") == count(curated, "eval_report.arms where is_in_curated")
+    assert count(curated, "eval_report.arms where is_in_random") == count(
+        curated, "eval_report.arms where is_in_curated"
+    )
     tokens = curated.query("select distinct value from eval_report.results where metric = 'train_tokens'")
     assert len(tokens) == 1
-    seeds = curated.query("select arm, slice, count(distinct seed) as seeds from eval_report.results where metric = 'perplexity' group by all")
+    seeds = curated.query(
+        "select arm, slice, count(distinct seed) as seeds from eval_report.results where metric = 'perplexity' group by all"
+    )
     assert set(seeds["arm"]) == {"curated", "random", "everything"}
     assert set(seeds["slice"]) == {"everything", "target"}
     assert (seeds["seeds"] >= 3).all()
@@ -85,8 +97,12 @@ def test_the_verdict_is_in_words(curated):
 
 
 def test_every_stage_left_a_run_row_with_code_and_config(curated):
-    runs = curated.query("select stage, rows_in, rows_out, rows_dropped, code_version, config_hash, config from ledger.runs")
-    assert sorted(runs["stage"]) == sorted({*DECIDING, "raw", "embeddings", "clusters", "density", "quality_scores", "cluster_profiles", "eval_report"})
+    runs = curated.query(
+        "select stage, rows_in, rows_out, rows_dropped, code_version, config_hash, config from ledger.runs"
+    )
+    assert sorted(runs["stage"]) == sorted(
+        {*DECIDING, "raw", "embeddings", "clusters", "density", "quality_scores", "cluster_profiles", "eval_report"}
+    )
     assert runs["config_hash"].str.len_chars().eq(64).all()
     deciding = runs.filter(pl.col("stage").is_in(list(DECIDING)))
     assert (deciding["rows_in"] == deciding["rows_out"] + deciding["rows_dropped"]).all()
@@ -151,7 +167,9 @@ def test_critical_expectations_catch_bad_rows_and_name_them(curated, tmp_path):
     copy = Warehouse(database=str(tmp_path / "broken.duckdb"))
     shutil.copy(curated.path, copy.path)
     with copy.get_connection() as connection:
-        connection.execute("update quality_scores.scores set quality = 1.5 where record_id = (select min(record_id) from quality_scores.scores)")
+        connection.execute(
+            "update quality_scores.scores set quality = 1.5 where record_id = (select min(record_id) from quality_scores.scores)"
+        )
         connection.execute("alter table cleaned.records drop column license")
     failures = broken(scalar_columns(copy, "quality_scores.scores"), SUITES["quality_scores"])
     assert len(failures) == 1

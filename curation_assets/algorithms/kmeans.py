@@ -41,10 +41,11 @@ def kmeans(
 ) -> KMeans:
     """Cluster the rows of ``vectors`` (float32[n, d]) into at most ``k`` clusters.
 
-    Seeds by greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), then runs up to ``iterations`` Lloyd steps on a sample of at most
-    ``sample_per_centroid`` × k vectors (256 is the figure FAISS uses for the same purpose), stopping when a step lowers
-    the inertia by less than the share ``tolerance``; then assigns all vectors once. A cluster that falls empty is
-    re-seeded with the vector farthest from its centroid. The same input, seed and BLAS thread count give the same result.
+    Seeds by greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), then runs up to ``iterations`` Lloyd steps on a
+    sample of at most ``sample_per_centroid`` × k vectors (256 is the figure FAISS uses for the same purpose), stopping
+    when a step lowers the inertia by less than the share ``tolerance``; then assigns all vectors once. A cluster that
+    falls empty is re-seeded with the vector farthest from its centroid. The same input, seed and BLAS thread count give
+    the same result.
 
     >>> east, north = np.float32([1, 0]), np.float32([0, 1])
     >>> kmeans(np.stack([east, east, north, north]), k=2).inertia
@@ -176,9 +177,10 @@ def match_clusters(
     """The id of each new cluster, int64[k_new]: that of the old cluster it continues, or a fresh one.
 
     Pairs old and new one to one so that the sum of cosines is greatest (Hungarian method, Kuhn 1955), and keeps a pair
-    from ``min_cosine`` up (ours: on sentence embeddings the nearest *other* centroid of one clustering lies at a cosine of
-    .6 in the median and below .77 in 95 %, the same cluster found in two halves of the data at .8-.9). ``old_ids`` are the ids of the old centroids (default 0 … k_old-1). Fresh ids count up from
-    ``first_new_id`` (default: past the largest old id); pass the largest id ever given plus one and no id is used twice.
+    from ``min_cosine`` up (ours: on sentence embeddings the nearest *other* centroid of one clustering lies at a cosine
+    of .6 in the median and below .77 in 95 %, the same cluster found in two halves of the data at .8-.9). ``old_ids``
+    are the ids of the old centroids (default 0 … k_old-1). Fresh ids count up from ``first_new_id`` (default: past the
+    largest old id); pass the largest id ever given plus one and no id is used twice.
 
     >>> old = np.float32([[1, 0, 0], [0, 1, 0]])
     >>> match_clusters(old, np.float32([[0, 0, 1], [0, 1, 0.1]]))

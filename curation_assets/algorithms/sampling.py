@@ -10,13 +10,14 @@ import numpy as np
 from scipy.optimize import brentq
 
 QUALITY_FLOOR = 0.01  # ours: a quality of 0 would be a silent exclusion; dropping is a verdict, not a weight
+NEGLIGIBLE_WEIGHT = 1e-100  # below it a weight counts as 0: keys and their thresholds stay finite
 
 
 class Sample(NamedTuple):
     """What a budget took out of n records.
 
-    ``selected`` bool[n]; ``inclusion_probability`` float64[n], the probability that a new seed selects the record (1 / it
-    is the record's Horvitz-Thompson weight); ``key`` float64[n], the order of selection: smallest first.
+    ``selected`` bool[n]; ``inclusion_probability`` float64[n], the probability that a new seed selects the record (1 /
+    it is the record's Horvitz-Thompson weight); ``key`` float64[n], the order of selection: smallest first.
     """
 
     selected: np.ndarray
@@ -27,10 +28,10 @@ class Sample(NamedTuple):
 def weights(quality: np.ndarray, density: np.ndarray, a: float, *, max_ratio: float = 50.0) -> np.ndarray:
     """The sampling weight of each record, float64[n]: quality^a · density^-(1-a).
 
-    a = 1 follows quality alone, a = 0 evens out the embedding space (inverse propensity, arXiv 2402.09668, Theorem A.2);
-    mixing the two is ours. ``quality`` in [0, 1] is raised to at least ``QUALITY_FLOOR``, ``density`` must be above 0.
-    Weights above ``max_ratio`` × the median are lowered to it: outliers have the lowest density and would otherwise be
-    taken first of all.
+    a = 1 follows quality alone, a = 0 evens out the embedding space (inverse propensity, arXiv 2402.09668, Theorem
+    A.2); mixing the two is ours. ``quality`` in [0, 1] is raised to at least ``QUALITY_FLOOR``, ``density`` must be
+    above 0. Weights above ``max_ratio`` × the median are lowered to it: outliers have the lowest density and would
+    otherwise be taken first of all.
 
     >>> weights(np.array([0.9, 0.9, 0.1]), np.array([1.0, 4.0, 1.0]), a=0.5).round(3)
     array([0.949, 0.474, 0.316])
@@ -73,23 +74,24 @@ def sample(
 ) -> Sample:
     """Take records with probability growing with their weight, without replacement, until the budget is spent.
 
-    Each record's key is E / weight with E = -ln(uniform) (Efraimidis & Spirakis 2006); records are taken in the order of
-    their keys. Give exactly one budget. ``budget_records``: that many. ``budget_tokens`` with ``tokens`` (int[n]): up to
-    but without the first record that no longer fits, so that long records are not passed over for short ones; a record
-    longer than the whole budget is never taken and has inclusion probability 0, as has one of weight 0.
+    Each record's key is E / weight with E = -ln(uniform) (Efraimidis & Spirakis 2006); records are taken in the order
+    of their keys. Give exactly one budget. ``budget_records``: that many. ``budget_tokens`` with ``tokens`` (int[n]):
+    up to but without the first record that no longer fits, so that long records are not passed over for short ones; a
+    record longer than the whole budget is never taken and has inclusion probability 0, as has one of weight 0 (below
+    1e-100).
 
-    The inclusion probability is 1 - exp(-weight · τ) with τ such that the probabilities (times the tokens) add up to the
-    budget (Rosén 1997, sequential order sampling: exact as n grows). Under a token budget about half a record's tokens
-    stay unspent: the expected remainder of a renewal process, Σ m·t² / (2 Σ m·t) with m = weight · exp(-weight · τ), is
-    taken off first.
+    The inclusion probability is 1 - exp(-weight · τ) with τ such that the probabilities (times the tokens) add up to
+    the budget (Rosén 1997, sequential order sampling: exact as n grows). Under a token budget about half a record's
+    tokens stay unspent: the expected remainder of a renewal process, Σ m·t² / (2 Σ m·t) with m = weight · exp(-weight ·
+    τ), is taken off first.
 
     Raises ValueError for two budgets or none, weights that are negative or not finite, and missing tokens.
     """
     weights = np.asarray(weights, dtype=np.float64)
     if (budget_records is None) == (budget_tokens is None):
         raise ValueError("sample needs exactly one of budget_records and budget_tokens.")
-    if not ((weights >= 0) & np.isfinite(weights)).all():
-        raise ValueError("sample needs every weight finite and at least 0.")
+    if not ((weights >= 0) & (weights <= 1 / NEGLIGIBLE_WEIGHT)).all():
+        raise ValueError("sample needs every weight between 0 and 1e100; some are outside or not a number.")
     if len(record_hashes) != len(weights):
         raise ValueError(f"sample got {len(record_hashes)} record hashes for {len(weights)} weights.")
     if budget_tokens is None:
@@ -99,7 +101,7 @@ def sample(
     else:
         budget, sizes = budget_tokens, np.asarray(tokens, dtype=np.float64)
 
-    eligible = (weights > 0) & (sizes <= budget)
+    eligible = (weights >= NEGLIGIBLE_WEIGHT) & (sizes <= budget)
     key = np.full(len(weights), np.inf)
     key[eligible] = -np.log(uniforms(np.asarray(record_hashes)[eligible], seed)) / weights[eligible]
     order = np.argsort(key, kind="stable")[: np.count_nonzero(eligible)]

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +19,20 @@ DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 """SHA-256 of the published model.safetensors of all-MiniLM-L6-v2; the copy in the package must have it."""
 
 
+SAME_COSINE = 0.999
+"""Mean cosine with the float32 vectors from which a faster arithmetic counts as the same model."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors."""
 
     model: str
     revision: str
     dimensions: int
+    precision: str
+
+    def choose_precision(self, sample: Sequence[str]) -> None:
+        """Try on a sample which arithmetic is fastest here without changing the vectors, and use it from now on."""
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts: float32 [texts, dimensions], every row of length 1."""
@@ -35,7 +44,9 @@ class SentenceTransformerEmbedder:
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
         """Load a model. Raises OSError if it is neither in a package or folder here nor on the hub."""
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         folder = packaged_default() if model in (DEFAULT_MODEL, "all-MiniLM-L6-v2") else Path(model)
         found = folder is not None and folder.is_dir()
         self._transformer = SentenceTransformer(
@@ -48,12 +59,34 @@ class SentenceTransformerEmbedder:
             or self._transformer.get_sentence_embedding_dimension
         )
         self.dimensions = int(size())
+        self.precision = "fp32"
+
+    def choose_precision(self, sample: Sequence[str]) -> None:
+        """Use bfloat16 if, on a sample of texts, it is faster than float32 and the vectors stay the same.
+
+        The same: a mean cosine of at least `SAME_COSINE` with the float32 vectors. CPUs with AVX512-BF16 or AMX gain a factor
+        of 2 to 3; older ones are slower in bfloat16, so it is tried rather than guessed.
+        """
+        if self._transformer.device.type != "cpu" or not sample:
+            return
+        self.embed(sample[:2])  # the first call pays for set-up
+        seconds, vectors = {}, {}
+        for precision in ("fp32", "bf16"):
+            self.precision = precision
+            started = time.perf_counter()
+            vectors[precision] = self.embed(sample)
+            seconds[precision] = time.perf_counter() - started
+        cosine = float((vectors["fp32"] * vectors["bf16"]).sum(axis=1).mean())
+        self.precision = "bf16" if seconds["bf16"] < seconds["fp32"] and cosine >= SAME_COSINE else "fp32"
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts: float32 [texts, dimensions], every row of length 1. Longer texts count up to the model's limit."""
-        vectors = self._transformer.encode(
-            list(texts), batch_size=32, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
-        )
+        import torch
+
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            vectors = self._transformer.encode(
+                list(texts), batch_size=32, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
+            )
         return np.asarray(vectors, dtype=np.float32)
 
 

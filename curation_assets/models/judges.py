@@ -1,4 +1,4 @@
-"""Judges: how good is a text, from 0 to 1?
+"""Judges: each says how good a text is, from 0 to 1.
 
 Here: the `Judge` protocol and the embedded default, which needs neither network nor labels. How the default was fitted is in
 `fit_embedded_judge.py`, its coefficients in `embedded_judge.json`. Judges that ask a language model live elsewhere.
@@ -40,14 +40,18 @@ class Judge(Protocol):
 class EmbeddedJudge:
     """A calibrated logistic regression over the signals of a text and, if given, its all-MiniLM-L6-v2 embedding.
 
-    Good for: telling connected, well-formed English prose from menus, link and price lists, keyword spam, cut-off teasers, machine
-    noise and template pages; ranking web documents; a first cut before a language model is asked. A score is the
-    probability that the text is prose rather than such material *in the mix it was fitted on*; on your corpus it ranks well
-    and is no percentage.
+    Good for: telling connected, well-formed English prose from menus, link and price lists, keyword spam, cut-off
+    teasers, machine noise and template pages; ranking web documents; a first cut before a language model is asked. A
+    score is the probability that a text is prose rather than such material *in the mix it was fitted on*: on your
+    corpus it ranks, and is no percentage.
 
-    Not for: whether a text is true, useful, original or harmless; style in other languages (where the text is not English,
-    what presupposes English counts as average, so layout and repetition decide); source code, poems, tables or
-    dialogue, which it takes for noise; texts of one sentence, about which the signals say little.
+    Not for: whether a text is true, useful, original or harmless; style in other languages (there, what presupposes
+    English counts as average, and layout and repetition decide); source code, poems, tables or dialogue, which it takes
+    for noise; texts of a sentence or two, which it takes for fragments.
+
+    Measured on 246 Common Crawl pages with human labels (DCLM, arXiv 2406.11794), none of which it was fitted on: AUC .887,
+    and .967 on the 136 on which the raters agreed. It is too sure of itself in the middle: of pages scored .2-.4, .4-.6,
+    .6-.8 and over .8 people found 12, 35, 46 and 83 % good. The embedding adds nothing there (.887).
 
     >>> judge = EmbeddedJudge()
     >>> judge.name

@@ -42,8 +42,8 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
     found = kmeans(
         vectors, k, seed=config.seed, iterations=config.iterations, sample_per_centroid=config.sample_per_cluster
     )
-    last_ids, last_centroids = last_clusters(warehouse)
-    ids = carried_over_ids(last_ids, last_centroids, found)
+    last_ids, last_centroids, first_new_id = last_clusters(warehouse)
+    ids = carried_over_ids(last_ids, last_centroids, first_new_id, found)
     with warehouse.commit(
         context, config, rows_in=len(record_ids), main="clusters.assignments", started=started
     ) as commit:
@@ -55,6 +55,7 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
             "clusters": len(ids),
             "why_so_many": "given" if config.clusters else "√(records / 2), at most a tenth of the records and 1,000",
             "inertia": round(found.inertia, 3),
+            "first_new_id": max(first_new_id, int(ids.max()) + 1),
             "carried_over_from_last_run": int(np.isin(ids, last_ids).sum()),
         }
     return materialized(
@@ -62,19 +63,20 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
     )
 
 
-def last_clusters(warehouse: Warehouse) -> tuple[np.ndarray, np.ndarray]:
-    """Ids int64[k] and centroids float32[k, d] of the last run's clusters; empty before the first."""
+def last_clusters(warehouse: Warehouse) -> tuple[np.ndarray, np.ndarray, int]:
+    """Ids int64[k] and centroids float32[k, d] of the last run's clusters, and the first id never given to any cluster."""
     if not warehouse.has_table("clusters.centroids"):
-        return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
+        return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32), 0
     last = warehouse.query("select cluster_id, centroid from clusters.centroids order by cluster_id")
-    return last["cluster_id"].to_numpy().astype(np.int64), np.array(last["centroid"].to_list(), dtype=np.float32)
+    first_new = warehouse.value("select max((notes ->> 'first_new_id')::int) as id from ledger.runs where stage = 'clusters'")
+    return last["cluster_id"].to_numpy().astype(np.int64), np.array(last["centroid"].to_list(), dtype=np.float32), first_new
 
 
-def carried_over_ids(last_ids: np.ndarray, last_centroids: np.ndarray, found: KMeans) -> np.ndarray:
+def carried_over_ids(last_ids: np.ndarray, last_centroids: np.ndarray, first_new_id: int, found: KMeans) -> np.ndarray:
     """The id of each cluster found, int64[k]: that of the last run's cluster it continues, or a new one."""
     if last_centroids.shape[1:] != found.centroids.shape[1:]:  # the first run, or another model: nothing to recognise
-        return np.arange(len(found.centroids)) + int(last_ids.max(initial=-1)) + 1
-    return match_clusters(last_centroids, found.centroids, old_ids=last_ids)
+        return np.arange(len(found.centroids)) + first_new_id
+    return match_clusters(last_centroids, found.centroids, old_ids=last_ids, first_new_id=first_new_id)
 
 
 def cluster_map(vectors: np.ndarray, labels: np.ndarray) -> Figure:

@@ -18,8 +18,8 @@ SELF_TEST_RECORDS = 500
 class DensityConfig(dg.Config):
     """Size and kernel of the sketch."""
 
-    rows: int = Field(default=400, ge=1, description="Rows of the sketch; the error falls with their square root.")
-    hashes: int = Field(default=4, ge=1, description="Hashes concatenated a row: more make the kernel sharper.")
+    rows: int = Field(default=1_000, ge=1, description="Rows of the sketch; the error falls with their square root.")
+    hashes: int = Field(default=8, ge=1, description="Hashes concatenated a row: more make the kernel sharper.")
     width: float | None = Field(
         default=None,
         gt=0,
@@ -65,7 +65,7 @@ def sketch_density(vectors: np.ndarray, config: DensityConfig) -> tuple[np.ndarr
     )
     return scores, notes | {
         "width": round(width, 4),
-        "why_this_width": "given" if config.width else "a record at the median nearest-neighbour distance counts .2",
+        "why_this_width": "given" if config.width else "a record at the median nearest-neighbour distance counts .01 as much as the record itself",
         "rank_correlation_with_exact_kernel_sum": round(rank, 4),
         "records_compared": len(sample),
     }

@@ -15,9 +15,11 @@ from curation_assets.warehouse import Warehouse
 MISSING = (
     "select distinct on (text_hash) text_hash, text from filtered.records "
     "where text_hash not in (select text_hash from embeddings.cache where model = $model and revision = $revision) "
-    "order by len(text), text_hash"
+    "order by text_hash"
 )
-"""Texts without an embedding, in order of length, so that a chunk holds texts of a kind and little is spent on padding."""
+"""Texts without an embedding, in no order of length, so that the time left can be told from the time spent."""
+
+SELF_TEST_TEXTS = 24
 
 
 class EmbeddingsConfig(dg.Config):
@@ -59,6 +61,7 @@ def embeddings(
             "revision": embedder.revision,
             "dimensions": embedder.dimensions,
             "texts_embedded": computed,
+            "precision": embedder.precision,
         }
     return materialized(warehouse, "embeddings.vectors")
 
@@ -68,14 +71,18 @@ def embed_missing(warehouse: Warehouse, embedder: Embedder, chunk_texts: int) ->
     identity = {"model": embedder.model, "revision": embedder.revision}
     if not warehouse.has_table("embeddings.cache"):
         warehouse.append("embeddings.cache", _chunk([], embedder.embed(["x"])[:0], identity))
-    total = warehouse.value(f"select count(*) as texts from ({MISSING})", **identity)
-    logger.info("embeddings: %s texts to embed with %s", f"{total:,}", embedder.model)
-    report, done = reporter("embeddings", "texts", total), 0
-    for batch in warehouse.batches(MISSING, rows=chunk_texts, **identity):
-        vectors = embedder.embed(batch["text"].to_pylist())
-        warehouse.append("embeddings.cache", _chunk(batch["text_hash"].to_pylist(), vectors, identity))
-        report(done := done + len(batch))
-    return total
+    with warehouse.spooled(MISSING, **identity) as missing:
+        sample = next(missing.batches(SELF_TEST_TEXTS), None)
+        embedder.choose_precision(sample["text"].to_pylist() if sample else [])
+        logger.info(
+            "embeddings: %s texts to embed with %s (%s)", f"{missing.rows:,}", embedder.model, embedder.precision
+        )
+        report, done = reporter("embeddings", "texts", missing.rows), 0
+        for batch in missing.batches(chunk_texts):
+            vectors = embedder.embed(batch["text"].to_pylist())
+            warehouse.append("embeddings.cache", _chunk(batch["text_hash"].to_pylist(), vectors, identity))
+            report(done := done + len(batch))
+        return missing.rows
 
 
 def _chunk(hashes: list[str], vectors: np.ndarray, identity: dict[str, str]) -> pa.Table:

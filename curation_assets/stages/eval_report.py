@@ -1,4 +1,4 @@
-"""The `eval_report` stage: does training on the curated set beat training on as many random records, or on everything?"""
+"""The `eval_report` stage: does training on the curated set beat training on random records, or on everything."""
 
 import dagster as dg
 import numpy as np
@@ -29,6 +29,17 @@ MIN_TOKENS = 1_000
 """Tokens an arm and a slice must have at least for a comparison to mean anything."""
 
 ARMS = ("curated", "random", "everything")
+SUMMARY = {
+    "slice": pl.String,
+    "curated": pl.Float64,
+    "random": pl.Float64,
+    "everything": pl.Float64,
+    "difference": pl.Float64,
+    "difference_low": pl.Float64,
+    "difference_high": pl.Float64,
+    "seeds": pl.Int64,
+    "verdict": pl.String,
+}
 RESULTS = {"arm": pl.String, "slice": pl.String, "seed": pl.Int32, "metric": pl.String, "value": pl.Float64}
 
 
@@ -60,7 +71,7 @@ class EvalReportConfig(dg.Config):
 def eval_report(
     context: dg.AssetExecutionContext, config: EvalReportConfig, warehouse: Warehouse
 ) -> dg.MaterializeResult:
-    """One row per measurement: the same small language model trained on the curated set, a random set, everything.
+    """One row per measurement: the same small language model trained on the curated set, a random set as large, everything.
 
     All arms see the same number of tokens and none sees held-out text or a duplicate of it. The verdict says in words
     whether curation helped, also when it did not.
@@ -69,10 +80,10 @@ def eval_report(
     split = {"share": config.heldout_share, "target": config.target, "seed": config.seed}
     arms = warehouse.draft("eval_report.arms", **split)
     measured = train_and_measure(warehouse, arms, config)
-    summary = summarise(measured)
+    summary, results = summarise(measured), pl.concat([measured, coverage_of_arms(warehouse, config.seed)])
     with warehouse.commit(context, config, main="eval_report.results", started=started) as commit:
         commit.build("eval_report.arms", **split)
-        commit.build("eval_report.results", pl.concat([measured, coverage_of_arms(warehouse, config.seed)]))
+        commit.build("eval_report.results", results)
         commit.build("eval_report.summary", summary)
         commit.notes = dict(summary.select("slice", "verdict").iter_rows())
     return materialized(
@@ -95,21 +106,26 @@ def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalRepo
     training = {arm: arms.filter(f"is_in_{arm}") for arm in ARMS}
     heldout = {name: arms.filter(pl.col("heldout_in").list.contains(name)) for name in ("everything", "target")}
     texts = fetch_texts(warehouse, [_first(part, limit) for part in training.values()] + list(heldout.values()))
-    spoken = {name: [texts[record] for record in _first(part, HELDOUT_CHARS)["record_id"]] for name, part in heldout.items()}
+    spoken = {
+        name: [texts[record] for record in _first(part, HELDOUT_CHARS)["record_id"]] for name, part in heldout.items()
+    }
     learned = {arm: [texts[record] for record in _first(part, limit)["record_id"]] for arm, part in training.items()}
-    tokenizer = proxy_model.train_tokenizer((text for part in learned.values() for text in part), vocab=config.vocabulary)
+    tokenizer = proxy_model.train_tokenizer(
+        (text for part in learned.values() for text in part), vocab=config.vocabulary
+    )
     streams = {arm: proxy_model.encode(tokenizer, part) for arm, part in learned.items()}
     slices = {name: proxy_model.encode(tokenizer, part) for name, part in spoken.items() if part}
     if min(map(len, streams.values())) < MIN_TOKENS or not slices or min(map(len, slices.values())) < MIN_TOKENS:
         logger.warning("eval_report: too little text to train and compare models on; only coverage is measured.")
         return pl.DataFrame(schema=RESULTS)
+    report = reporter("eval_report: training", "percent", 100)
     runs = proxy_model.perplexities(
         streams,
         slices,
         token_budget=config.token_budget,
         token_bytes=proxy_model.token_bytes(tokenizer),
-        seeds=range(config.seeds),
-        progress=reporter("eval_report: training", "steps"),
+        seeds=tuple(range(config.seeds)),
+        progress=lambda share: report(round(100 * share)),
     )
     return runs.unpivot(index=["arm", "slice", "seed"], variable_name="metric").select(
         "arm", "slice", pl.col("seed").cast(pl.Int32), "metric", pl.col("value").cast(pl.Float64)
@@ -119,7 +135,9 @@ def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalRepo
 def fetch_texts(warehouse: Warehouse, parts: list[pl.DataFrame]) -> dict[str, str]:
     """The texts of the records of some parts, by record id."""
     wanted = pl.concat([part.select("record_id") for part in parts]).unique()["record_id"].to_list()
-    rows = warehouse.query("select record_id, text from cleaned.records where record_id in (select unnest($ids::varchar[]))", ids=wanted)
+    rows = warehouse.query(
+        "select record_id, text from cleaned.records where record_id in (select unnest($ids::varchar[]))", ids=wanted
+    )
     return dict(rows.iter_rows())
 
 
@@ -156,10 +174,27 @@ def summarise(measured: pl.DataFrame) -> pl.DataFrame:
     """One row per held-out slice: the comparison in numbers and in words."""
     runs = measured.filter(pl.col("metric") == "perplexity")
     if not len(runs):
-        verdict = "Not evaluated: there is too little text to train even a small model on each arm and to hold some out."
+        verdict = (
+            "Not evaluated: there is too little text to train even a small model on each arm and to hold some out."
+        )
         return pl.DataFrame([{"slice": "everything", "verdict": verdict}], schema=SUMMARY)
-    wide = measured.pivot("metric", index=["arm", "slice", "seed"], values="value")
-    return proxy_model.compare(wide).select(SUMMARY)
+    wide = measured.drop_nulls("slice").pivot("metric", index=["arm", "slice", "seed"], values="value")
+    compared = proxy_model.compare(wide)
+    rows = []
+    for name in compared["slice"].unique(maintain_order=True):
+        part = compared.filter(slice=name)
+        means = dict(part.select("arm", "perplexity").iter_rows())
+        curated = part.row(by_predicate=pl.col("arm") == "curated", named=True)
+        verdict = f"{proxy_model.verdict(part)} Trained on everything it reads {means['everything']:.1f}."
+        rows.append(
+            {
+                "slice": name,
+                "verdict": verdict,
+                **means,
+                **{field: curated[field] for field in SUMMARY if field in curated and field != "slice"},
+            }
+        )
+    return pl.DataFrame(rows, schema=SUMMARY)
 
 
 def perplexity_chart(measured: pl.DataFrame) -> Figure:

@@ -24,9 +24,7 @@ def _threshold(published: float, name: str) -> float | None:
 class FilteredConfig(dg.Config):
     """Rule sets and thresholds; the defaults are the published ones. A threshold of null switches its rule off."""
 
-    rule_sets: list[str] = Field(
-        default=list(RULE_SETS), description="The published rule sets to apply."
-    )
+    rule_sets: list[str] = Field(default=list(RULE_SETS), description="The published rule sets to apply.")
     short_text_median_words: int = Field(
         default=50,
         description="A source whose median record has fewer words holds short texts (comments, titles, reviews): rules "

@@ -61,9 +61,7 @@ class SourceConfig(dg.Config):
     label_field: str | None = Field(default=None, description="Field with the owner's label.")
     license_field: str | None = Field(default=None, description="Field with the record's licence.")
     license: str | None = Field(default=None, description="Licence of records that state none.")
-    quoting: Quoting = Field(
-        default=Quoting.minimal, description="CSV and TSV: 'none' takes quotes as they are."
-    )
+    quoting: Quoting = Field(default=Quoting.minimal, description="CSV and TSV: 'none' takes quotes as they are.")
     max_record_bytes: int = Field(
         default=16_777_216, description="A longer record is rejected, without being read into memory."
     )

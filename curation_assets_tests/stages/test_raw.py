@@ -18,9 +18,14 @@ def write(path, rows):
 
 def ingest(warehouse, path, **options):
     source = {"name": "notes", "path": str(path), **options}
-    run_config = {"ops": {"raw": {"config": {"sources": [source]}}}, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    run_config = {
+        "ops": {"raw": {"config": {"sources": [source]}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
     assert dg.materialize([raw, cleaned], resources={"warehouse": warehouse}, run_config=run_config).success
-    return warehouse.query("select * exclude (source_config) from raw.batches order by ingested_at desc").row(0, named=True)
+    return warehouse.query("select * exclude (source_config) from raw.batches order by ingested_at desc").row(
+        0, named=True
+    )
 
 
 def texts(warehouse, table):
@@ -60,7 +65,9 @@ def test_an_edited_row_supersedes_the_old_one_and_the_ledger_says_so(warehouse, 
     ingest(warehouse, notes)
     assert texts(warehouse, "cleaned.records") == ["edited", "note number 0", "note number 1", "note number 3"]
     assert len(texts(warehouse, "raw.records")) == 6
-    dropped = warehouse.query("select r.text, d.rule from ledger.current_decisions as d join raw.records as r using (record_id) where verdict = 'drop'")
+    dropped = warehouse.query(
+        "select r.text, d.rule from ledger.current_decisions as d join raw.records as r using (record_id) where verdict = 'drop'"
+    )
     assert sorted(dropped.rows()) == [("note number 2", "superseded"), ("note number 4", "superseded")]
 
 
@@ -88,7 +95,10 @@ def test_ids_are_the_same_on_another_machine_and_in_another_order(tmp_path):
 
 
 def test_the_original_is_kept_verbatim(warehouse, tmp_path):
-    lines = ['{"id":  "a\\u00e9", "text": "  spaced "}', '{"text":"caf\\u00e9 \\u200b zero width","extra":{"deep":[1,2]}}']
+    lines = [
+        '{"id":  "a\\u00e9", "text": "  spaced "}',
+        '{"text":"caf\\u00e9 \\u200b zero width","extra":{"deep":[1,2]}}',
+    ]
     path = tmp_path / "v.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
     ingest(warehouse, path)
@@ -105,5 +115,7 @@ def test_every_row_is_added_known_or_rejected_over_any_history_of_a_file(tmp_pat
         ingest(warehouse, folder / "f.jsonl")
         assert texts(warehouse, "cleaned.records") == sorted(version)
     warehouse.release_run()
-    totals = warehouse.query("select sum(rows_added) as added, sum(rows_read - rows_added - rows_known - rows_rejected) as lost from raw.batches")
+    totals = warehouse.query(
+        "select sum(rows_added) as added, sum(rows_read - rows_added - rows_known - rows_rejected) as lost from raw.batches"
+    )
     assert totals.row(0) == (warehouse.rows("raw.records"), 0)

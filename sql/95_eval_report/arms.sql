@@ -1,6 +1,6 @@
 -- One row per cleaned record: which arms of the evaluation may train on it, and which slices hold it out.
 -- Held-out records are drawn from the deduplicated ones; no arm trains on them or on any duplicate of them. Everything is
--- the rest; random is as many of these, drawn blindly, as the curated set has there.
+-- the rest; random is drawn blindly from it, to as many characters as the curated set has there.
 -- $share: share of the deduplicated records (of everything, and of the target) that is held out
 -- $target: glob over 'source/source_uri' that names the target; null for none
 -- $seed: seed of both draws
@@ -34,8 +34,9 @@ select
   record_id,                                      -- our id of the record
   coalesce(slices, []::varchar[]) as heldout_in,  -- slices that hold it out: 'everything', 'target'
   is_trainable and is_selected as is_in_curated,  -- the curated arm may train on it
-  is_trainable and row_number() over (partition by is_trainable order by draw, record_id)
-    <= count(*) filter (is_trainable and is_selected) over () as is_in_random,  -- the random arm may train on it
+  is_trainable and coalesce(
+    sum(chars) over (partition by is_trainable order by draw, record_id rows between unbounded preceding and 1 preceding), 0
+  ) < sum(chars) filter (is_trainable and is_selected) over () as is_in_random,  -- the random arm may train on it
   is_trainable as is_in_everything,               -- the arm of everything may train on it
   chars,                                          -- characters of its text
   draw                                            -- arms read their records in this order
