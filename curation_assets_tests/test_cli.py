@@ -1,0 +1,88 @@
+"""The command line as a user meets it: help, exit codes, and words for the mistakes one makes."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from curation_assets.cli import FAILED, NOT_FOUND, RECIPES, USAGE, app, sources_of
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def database(curated, tmp_path):
+    copy = tmp_path / "c.duckdb"
+    shutil.copy(curated.path, copy)
+    return ["--database", str(copy)]
+
+
+def invoke(*arguments, code=0):
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_help_names_every_command_and_exit_code():
+    text = invoke("--help")
+    for command in ("run", "demo", "trace", "funnel", "sql"):
+        assert command in text
+    assert "Exit codes" in text
+
+
+def test_funnel_trace_and_sql_answer(database, curated):
+    assert "curated_set" in invoke("funnel", *database)
+    owner_id = curated.value("select source_record_id from curated_set.records order by record_id limit 1")
+    assert "curated_set: kept" in invoke("trace", owner_id, *database)
+    assert "60" in invoke("sql", "select count(*) from curated_set.records", *database)
+    assert invoke("sql", "--csv", "select 1 as a, 'x' as b", *database) == "a,b\n1,x\n"
+
+
+def test_mistakes_have_their_own_exit_code_and_a_sentence(database, tmp_path):
+    assert "No record has the id" in invoke("trace", "nobody", *database, code=NOT_FOUND)
+    assert "no database" in invoke("funnel", "--database", str(tmp_path / "no.duckdb"), code=NOT_FOUND)
+    assert "read-only" in invoke("sql", "drop table raw.records", *database, code=FAILED)
+    assert "matches no file" in invoke("run", "--source", str(tmp_path / "*.jsonl"), *database, code=USAGE)
+    assert "there is no file" in invoke("run", "--source", str(tmp_path / "none.jsonl"), *database, code=USAGE)
+    assert "The assets are" in invoke("run", "--select", "nonsense", *database, code=USAGE)
+    assert "give one" in invoke("run", "--text-field", "body", *database, code=USAGE)
+
+
+def test_a_wrong_config_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("ops: {deduped: {config: {min_jacard: 0.8}}}", encoding="utf-8")
+    said = invoke("run", "--recipe", str(recipe), "--database", str(tmp_path / "c.duckdb"), code=USAGE)
+    assert "min_jacard" in said
+
+
+def test_sources_are_named_after_their_files():
+    names = [
+        config["name"] for config in sources_of(["a/reviews.jsonl.gz", "b/reviews.csv", "crawl/**/*.json", "*.txt"], {})
+    ]
+    assert names == ["reviews", "reviews_2", "crawl", "source"]
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_a_valid_run_config(recipe):
+    import dagster as dg
+
+    from curation_assets.definitions import defs
+
+    config = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    assert dg.validate_run_config(defs.resolve_job_def("curate_everything"), config)
+
+
+def test_the_readme_shows_only_commands_that_exist():
+    from curation_assets.tables import SQL
+
+    readme = (SQL.resolve().parent / "README.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"^(?:\.venv/bin/)?curate (\w+)", readme, flags=re.MULTILINE))
+    assert commands
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert commands <= known
+    targets = set(re.findall(r"^make (\w+)", readme, flags=re.MULTILINE))
+    makefile = (SQL.resolve().parent / "Makefile").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)

@@ -1,0 +1,154 @@
+"""The database under fire: exceptions, kills, company. Whatever happens, it holds the old version or the new one, whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from curation_assets.warehouse import NoSuchDatabaseError, Warehouse
+
+RUN = [sys.executable, "-m", "curation_assets.cli", "run"]
+
+
+def command(tmp_path, *arguments):
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    environment = os.environ | {"DAGSTER_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    return {"args": [*RUN, "--database", str(tmp_path / "c.duckdb"), *arguments], "env": environment, "text": True}
+
+
+def texts_file(tmp_path, name, rows):
+    path = tmp_path / f"{name}.jsonl"
+    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau".split()
+    lines = [
+        {"id": i, "text": " ".join(f"{words[(i * 7 + k * k) % 19]}{(i * 31 + k) % 97}" for k in range(60))}
+        for i in range(rows)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_a_commit_that_raises_leaves_nothing_behind(warehouse):
+    arriving = pl.DataFrame({"record_id": ["a"]})
+    with warehouse.transaction("raw", "run-1") as commit:
+        commit.append("raw.batch_records", arriving, batch_id="one")
+    with pytest.raises(RuntimeError), warehouse.transaction("raw", "run-2") as commit:
+        commit.append("raw.batch_records", arriving, batch_id="two")
+        raise RuntimeError
+    assert warehouse.query("select batch_id from raw.batch_records")["batch_id"].to_list() == ["one"]
+
+
+def test_incoming_columns_must_be_those_the_sql_file_names(warehouse):
+    with pytest.raises(ValueError, match="expects incoming"), warehouse.transaction("raw", "run") as commit:
+        commit.append("raw.batch_records", pl.DataFrame({"id": ["a"]}), batch_id="one")
+
+
+def test_reading_a_database_that_is_not_there_says_what_to_do(tmp_path):
+    with pytest.raises(NoSuchDatabaseError, match="curate run"):
+        Warehouse(database=str(tmp_path / "none.duckdb")).query("select 1")
+
+
+def test_names_that_no_sql_file_knows_never_reach_the_database(warehouse):
+    with pytest.raises(ValueError, match="no file in sql/"):
+        warehouse.rows("raw.records; drop table raw.records")
+
+
+def test_threads_of_one_process_queue_for_the_file(warehouse):
+    def append(name):
+        for _ in range(5):
+            warehouse.append("raw.batch_records", pl.DataFrame({"record_id": [name]}), batch_id=name)
+
+    threads = [threading.Thread(target=append, args=(str(i),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warehouse.rows("raw.batch_records") == 20
+
+
+def test_a_kill_in_the_middle_of_embeddings_costs_at_most_a_chunk(tmp_path):
+    source = texts_file(tmp_path, "texts", 200)
+    recipe = tmp_path / "recipe.yaml"
+    config = {
+        "raw": {"config": {"sources": [{"name": "texts", "path": str(source)}]}},
+        "filtered": {"config": {"rule_sets": []}},
+        "embeddings": {"config": {"chunk_texts": 16}},
+    }
+    recipe.write_text(json.dumps({"ops": config}), encoding="utf-8")
+    options = command(tmp_path, "--recipe", str(recipe), "--select", "raw,cleaned,deduped,filtered,embeddings")
+    warehouse = Warehouse(database=str(tmp_path / "c.duckdb"))
+    with subprocess.Popen(**options, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            if warehouse.has_table("embeddings.cache") and warehouse.rows("embeddings.cache") >= 32:
+                break
+        process.send_signal(signal.SIGKILL)
+    done = warehouse.rows("embeddings.cache")
+    assert 32 <= done < 200
+    assert done % 16 == 0
+    assert not warehouse.has_table("embeddings.vectors")
+
+    subprocess.run(**options, check=True, capture_output=True)
+    embedded = warehouse.value(
+        "select (notes ->> 'texts_embedded')::int as n from ledger.runs where stage = 'embeddings'"
+    )
+    assert embedded <= 200 - done
+    counts = warehouse.query(
+        "select count(*) as rows, count(distinct record_id) as records, (select count(*) from embeddings.cache) as cached, "
+        "(select count(distinct text_hash) from embeddings.cache) as texts from embeddings.vectors"
+    ).row(0)
+    assert counts == (200, 200, 200, 200)
+
+
+def test_two_runs_at_once_both_finish_and_the_ledger_holds_both(tmp_path):
+    runs = [
+        subprocess.Popen(
+            **command(tmp_path, "--source", str(texts_file(tmp_path, name, 30)), "--select", "raw,cleaned,deduped"),
+            stderr=subprocess.PIPE,
+        )
+        for name in ("one", "two")
+    ]
+    for run in runs:
+        _, errors = run.communicate(timeout=200)
+        assert run.returncode == 0, errors
+    warehouse = Warehouse(database=str(tmp_path / "c.duckdb"))
+    assert warehouse.rows("raw.records") == 60
+    assert warehouse.value("select count(distinct run_id) as n from ledger.runs where stage = 'deduped'") == 2
+    # One run worked after the other: their stages do not interleave.
+    order = warehouse.query("select run_id from ledger.runs order by finished_at")["run_id"].rle()
+    assert len(order) == 2
+
+
+def test_a_failing_critical_check_stops_what_comes_after_it(tmp_path, warehouse):
+    from curation_assets.stages.cleaned import cleaned
+    from curation_assets.stages.raw import raw
+
+    @dg.asset_check(asset=raw, blocking=True)
+    def broken_promise(warehouse: Warehouse) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False)
+
+    source = {"name": "x", "path": str(texts_file(tmp_path, "x", 3))}
+    definitions = dg.Definitions(
+        [raw, cleaned],
+        asset_checks=[broken_promise],
+        resources={"warehouse": warehouse},
+        executor=dg.in_process_executor,
+    )
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        run_config={
+            "ops": {"raw": {"config": {"sources": [source]}}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert warehouse.rows("raw.records") == 3
+    assert not warehouse.has_table("cleaned.records")
