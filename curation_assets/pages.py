@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 PREVIEW_ROWS = 10
 PREVIEW_CHARS = 80
+ID_CHARS = 8
+NOT_PREVIEWED = (
+    "embedding",
+    "original",
+    "text_hash",
+    "raw_text_hash",
+    "source_uri",
+    "source_row",
+    "record_time",
+    "has_owner_id",
+)
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
 
 
@@ -107,9 +118,12 @@ MAIN_TABLES = {
 
 
 def preview(warehouse: Warehouse, table: str) -> str:
-    """The first rows of a table as Markdown, texts cut, embeddings left out."""
-    columns = [column for column in tables()[table].columns if column not in ("embedding", "centroid", "original")]
-    return markdown_table(warehouse.head(table, columns, PREVIEW_ROWS))
+    """The first rows of a table as Markdown: the text cut and in front, our ids shortened, what no one reads left out."""
+    columns = [column for column in tables()[table].columns if column not in NOT_PREVIEWED]
+    columns.sort(key=lambda column: (column != "record_id", column != "text"))
+    rows = warehouse.head(table, columns, PREVIEW_ROWS)
+    ids = [column for column in ("record_id", "batch_id") if column in columns]
+    return markdown_table(rows.with_columns(pl.col(ids).str.head(ID_CHARS)))
 
 
 def markdown_table(rows: pl.DataFrame) -> str:
@@ -185,11 +199,11 @@ def ledger_spec() -> dg.AssetSpec:
     names = [name for name in tables() if asset_of(name) == "ledger"]
     return dg.AssetSpec(
         "ledger",
-        deps=list(MAIN_TABLES),
+        deps=["raw", "cleaned", "deduped", "filtered", "curated_set"],  # the stages that decide
         group_name="product",
         kinds={"duckdb"},
         description=(
-            f"{tables()['ledger.decisions'].description} Every stage appends to it in the transaction of its own tables."
+            f"{tables()['ledger.decisions'].description} Stages append to it in the transaction of their own tables; every stage writes its row of `ledger.runs`."
         ),
         metadata={
             "dagster/table_name": "ledger.decisions",

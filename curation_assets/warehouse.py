@@ -27,7 +27,6 @@ import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet
 from dagster_duckdb import DuckDBResource
 from filelock import FileLock, Timeout
@@ -59,7 +58,7 @@ class Warehouse(DuckDBResource):
         default_factory=default_database,
         description="Path of the DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.",
     )
-    memory_limit: str = Field(default="2GB", description="Memory DuckDB may use before it spills to disk.")
+    memory_limit: str = Field(default="1GB", description="Memory DuckDB may use before it spills to disk.")
 
     @property
     def path(self) -> Path:
@@ -291,15 +290,18 @@ class Spool:
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 yield from file.iter_batches(batch_size=rows)
 
-    def relation(self) -> pyarrow.dataset.Dataset:
-        """The rows as something `Commit.build` takes as incoming. Raises ValueError if nothing was written."""
+    def file(self) -> Path:
+        """The finished Parquet file, which `Commit.build` and `append` take as incoming.
+
+        Raises ValueError if nothing was written.
+        """
         self.close()
         if self._writer is None:
             raise ValueError("nothing was written to the spool; write an empty batch so that it has a schema")
-        return pyarrow.dataset.dataset(self.path)
+        return self.path
 
 
-Incoming = pl.DataFrame | pa.Table | pyarrow.dataset.Dataset | None
+Incoming = pl.DataFrame | pa.Table | Path | None
 
 
 class Commit:
@@ -402,14 +404,24 @@ class Commit:
         if incoming is None:
             yield
             return
-        names = tuple(incoming.columns) if isinstance(incoming, pl.DataFrame) else tuple(incoming.schema.names)
+        if isinstance(incoming, Path):
+            names = pyarrow.parquet.read_schema(incoming).names
+        else:
+            names = list(incoming.columns) if isinstance(incoming, pl.DataFrame) else incoming.schema.names
         if sorted(names) != sorted(expected):
             raise ValueError(f"{self.stage}: the SQL file expects incoming{expected}, got {names}")
-        self.connection.register("incoming", incoming.to_arrow() if isinstance(incoming, pl.DataFrame) else incoming)
-        try:
+        if isinstance(incoming, Path):  # read by DuckDB itself, in bounded memory
+            self.connection.read_parquet(str(incoming)).create_view("incoming")
             yield
-        finally:
-            self.connection.unregister("incoming")
+            self.connection.execute("drop view incoming")
+        else:
+            self.connection.register(
+                "incoming", incoming.to_arrow() if isinstance(incoming, pl.DataFrame) else incoming
+            )
+            try:
+                yield
+            finally:
+                self.connection.unregister("incoming")
 
 
 def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:

@@ -54,8 +54,8 @@ def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse:
             spool.write(pa.table([batch["record_id"].cast(pa.large_string()), texts, steps], schema=SCHEMA))
             report(done := done + len(batch))
         with warehouse.commit(context, config, rows_in=rows_in, main="cleaned.records", started=started) as commit:
-            commit.decide(spool.relation(), when_file_changes=config.when_file_changes.value)
-            commit.build("cleaned.records", spool.relation())
+            commit.decide(spool.file(), when_file_changes=config.when_file_changes.value)
+            commit.build("cleaned.records", spool.file())
             commit.keep_the_rest()
     return materialized(
         warehouse,

@@ -68,8 +68,14 @@ def last_clusters(warehouse: Warehouse) -> tuple[np.ndarray, np.ndarray, int]:
     if not warehouse.has_table("clusters.centroids"):
         return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32), 0
     last = warehouse.query("select cluster_id, centroid from clusters.centroids order by cluster_id")
-    first_new = warehouse.value("select max((notes ->> 'first_new_id')::int) as id from ledger.runs where stage = 'clusters'")
-    return last["cluster_id"].to_numpy().astype(np.int64), np.array(last["centroid"].to_list(), dtype=np.float32), first_new
+    first_new = warehouse.value(
+        "select max((notes ->> 'first_new_id')::int) as id from ledger.runs where stage = 'clusters'"
+    )
+    return (
+        last["cluster_id"].to_numpy().astype(np.int64),
+        np.array(last["centroid"].to_list(), dtype=np.float32),
+        first_new,
+    )
 
 
 def carried_over_ids(last_ids: np.ndarray, last_centroids: np.ndarray, first_new_id: int, found: KMeans) -> np.ndarray:

@@ -123,5 +123,5 @@ def scatter(scores: pl.DataFrame) -> Figure:
     axes.set_ylabel("density")
     if np.ptp(shown["density"].to_numpy()) > 0:
         axes.set_yscale("log")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, markerscale=3)
     return drawing

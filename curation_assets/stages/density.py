@@ -65,7 +65,9 @@ def sketch_density(vectors: np.ndarray, config: DensityConfig) -> tuple[np.ndarr
     )
     return scores, notes | {
         "width": round(width, 4),
-        "why_this_width": "given" if config.width else "a record at the median nearest-neighbour distance counts .01 as much as the record itself",
+        "why_this_width": "given"
+        if config.width
+        else "a record at the median nearest-neighbour distance counts .01 as much as the record itself",
         "rank_correlation_with_exact_kernel_sum": round(rank, 4),
         "records_compared": len(sample),
     }

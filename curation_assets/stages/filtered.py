@@ -79,7 +79,7 @@ def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehous
     with warehouse.spool() as spool:
         measure_repetition(warehouse, spool, rows_in)
         with warehouse.commit(context, config, rows_in=rows_in, main="filtered.records", started=started) as commit:
-            commit.build("filtered.signals", spool.relation())
+            commit.build("filtered.signals", spool.file())
             commit.build("filtered.rules", **config.model_dump(exclude={"short_text_median_words"}))
             commit.decide(short_text_median_words=config.short_text_median_words)
             commit.build("filtered.records")

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+import pyarrow as pa
 from pydantic import Field
 
 from curation_assets import readers
@@ -157,10 +158,10 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
     notes: list[str] = []
     report = reporter(f"raw: {file.uri}", "rows")
     with warehouse.spool() as records, warehouse.spool() as rejects:
-        records.write(RECORDS.empty_table())
+        records.write(_numbered(RECORDS.empty_table(), 0))
         rejects.write(REJECTS.empty_table())
         for batch in readers.read(source, file):
-            records.write(batch.records)
+            records.write(_numbered(batch.records, records.rows))
             rejects.write(batch.rejects)
             notes += batch.notes
             account["rows_read"] += len(batch.records) + len(batch.rejects)
@@ -168,9 +169,9 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
             report(account["rows_read"])
         batch = {"source": source.name, "batch_id": account["batch_id"]}
         with warehouse.transaction("raw", run_id) as commit:
-            arriving = commit.append_new("raw.records", records.relation(), "record_id", **batch)
+            arriving = commit.append_new("raw.records", records.file(), "record_id", **batch)
             commit.append("raw.batch_records", arriving.select("record_id"), batch_id=account["batch_id"])
-            commit.append("raw.rejects", rejects.relation(), **batch)
+            commit.append("raw.rejects", rejects.file(), **batch)
             account["rows_added"] = int(arriving["is_new"].sum())
             account["rows_known"] = len(arriving) - account["rows_added"]
             account["notes"] = notes + _what_changed(commit, account)
@@ -181,6 +182,11 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
     for note in account["notes"]:
         logger.info("raw: %s", note)
     return account
+
+
+def _numbered(rows: pa.Table | pa.RecordBatch, first: int) -> pa.Table | pa.RecordBatch:
+    """The rows with their position in the file's records, from 0: what tells identical rows apart."""
+    return rows.append_column("position", pa.array(range(first, first + len(rows)), pa.int64()))
 
 
 def _what_changed(commit: Commit, account: dict[str, Any]) -> list[str]:

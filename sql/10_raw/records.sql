@@ -3,19 +3,23 @@
 -- it is the same on every machine and in every run.
 -- $source: name of the source
 -- $batch_id: the batch that brings the rows
--- incoming(source_record_id, has_owner_id, source_uri, source_row, kind, text, label, license, record_time, original): the rows of one file
-with numbered as (
-  select
-    i.*,
-    row_number() over (
-      partition by i.source_uri, case when i.has_owner_id then i.source_record_id end, md5(i.original), md5(i.text)
-      order by i.source_row
-    ) as copy
-  from incoming as i
+-- incoming(position, source_record_id, has_owner_id, source_uri, source_row, kind, text, label, license, record_time, original): the rows of one file
+with repeats as (
+  -- Narrow on purpose: only the few rows that repeat an earlier one of the file reach the join below.
+  select i.position, i.copy
+  from (
+    select
+      position,
+      row_number() over (
+        partition by source_uri, case when has_owner_id then source_record_id end, md5(original), md5(text) order by position
+      ) as copy
+    from incoming
+  ) as i
+  where i.copy > 1
 )
 select
   left(sha256(concat_ws(
-    chr(31), $source::varchar, n.source_uri, case when n.has_owner_id then n.source_record_id else '' end, n.copy::varchar, md5(n.text), n.original
+    chr(31), $source::varchar, n.source_uri, case when n.has_owner_id then n.source_record_id else '' end, coalesce(c.copy, 1)::varchar, md5(n.text), n.original
   )), 32) as record_id,                     -- our id of the record
   $source::varchar as source,               -- name of the source
   n.source_record_id::varchar as source_record_id,  -- the owner's id; file:row where the owner gives none
@@ -29,4 +33,5 @@ select
   n.text::varchar as text,                  -- the text field, or the template filled in, before any cleaning
   n.original::varchar as original,          -- the record verbatim
   $batch_id::varchar as batch_id            -- the batch that first brought it
-from numbered as n
+from incoming as n
+left join repeats as c on c.position = n.position
