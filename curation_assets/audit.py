@@ -11,12 +11,23 @@ import polars as pl
 from curation_assets.tables import SQL
 from curation_assets.warehouse import Warehouse
 
+# The stages that decide, in order, and what it means that a record passed one.
 STAGE_DONE = {
     "cleaned": "its text was repaired where needed",
     "deduped": "no kept record duplicates it",
     "filtered": "no rule spoke against it",
     "curated_set": "it is in the curated set",
 }
+
+
+SHOWN_DUPLICATES = 5
+FOUND_AT_MOST = 20  # the limit in sql/audit/find_records.sql
+
+LATEST_REJECTS = (
+    "select count(*) as rejects from raw.rejects where batch_id in "
+    "(select max_by(batch_id, ingested_at) from raw.batches group by source, source_uri)"
+)
+"""Rows that the version of each file read last could not give."""
 
 
 def ask(warehouse: Warehouse, question: str, **params: Any) -> pl.DataFrame:
@@ -41,38 +52,43 @@ def trace(warehouse: Warehouse, record_id: str) -> Iterator[str]:
         "" if record["has_owner_id"] else " (file:row; the owner gives no id)"
     )
     yield f"  licence   {record['license'] or 'not stated'}" + (f"; label {record['label']}" if record["label"] else "")
-    yield f"  read      {record['ingested_at']:%Y-%m-%d %H:%M} from {record['path']} (SHA-256 {record['file_hash'][:16]}…), run {record['run_id'][:8]}"
+    read = f"{record['ingested_at']:%Y-%m-%d %H:%M} from {record['path']}"
+    yield f"  read      {read} (SHA-256 {record['file_hash'][:16]}…), run {record['run_id'][:8]}"
     yield f"raw: kept verbatim, {record['chars']:,} characters"
     decisions = ask(warehouse, "decisions_on_record", record_id=record_id)
-    reached = decisions["stage"].unique(maintain_order=True).to_list()
-    for stage in reached:
+    for stage in STAGE_DONE:
+        verdicts = decisions.filter(pl.col("stage") == stage)
+        if not len(verdicts):
+            yield f"{stage}: not decided yet; `curate run` goes on from here"
+            return
         if stage == "curated_set":
             yield from _measures(warehouse, record_id)
-        yield from _stage_lines(warehouse, stage, decisions.filter(pl.col("stage") == stage), record_id)
-    if "filtered" in reached and "curated_set" not in reached and not _dropped(decisions):
-        yield from _measures(warehouse, record_id)
-        yield "curated_set: not decided yet; `curate run` goes on from here"
+        yield from _stage_lines(warehouse, stage, verdicts, record_id)
+        if _dropped(verdicts):
+            return
 
 
-def _stage_lines(warehouse: Warehouse, stage: str, decisions: pl.DataFrame, record_id: str) -> Iterator[str]:
-    first = decisions.row(0, named=True)
-    when = f"[{first['finished_at']:%Y-%m-%d %H:%M}, run {first['run_id'][:8]}, code {first['code_version']}, config {first['config_hash'][:8]}]"
-    if not _dropped(decisions):
-        chance = f" (draw {first['value']:.4g} ≤ {first['threshold']:.4g})" if first["rule"] == "selected" else ""
-        yield f"{stage}: kept, {STAGE_DONE.get(stage, 'passed')}{chance} {when}"
-    for decision in decisions.filter(pl.col("verdict") == "drop").iter_rows(named=True):
-        yield f"{stage}: DROPPED by {decision['rule']}{_reason(decision)} {when}"
-    if stage == "cleaned" and not _dropped(decisions):
-        steps = warehouse.query("select cleaning_steps from cleaned.records where record_id = $id", id=record_id)[
-            "cleaning_steps"
-        ]
-        yield f"  steps: {', '.join(steps[0]) if len(steps) and len(steps[0]) else 'none; the text was in order'}"
-    if stage == "deduped" and not _dropped(decisions):
+def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, record_id: str) -> Iterator[str]:
+    first = verdicts.row(0, named=True)
+    run = f"run {first['run_id'][:8]}, code {first['code_version']}, config {first['config_hash'][:8]}"
+    when = f"[{first['finished_at']:%Y-%m-%d %H:%M}, {run}]"
+    if _dropped(verdicts):
+        for verdict in verdicts.filter(pl.col("verdict") == "drop").iter_rows(named=True):
+            yield f"{stage}: DROPPED by {verdict['rule']}{_reason(verdict)} {when}"
+        return
+    draw = f" (draw {first['value']:.4g} ≤ {first['threshold']:.4g})" if first["rule"] == "selected" else ""
+    yield f"{stage}: kept, {STAGE_DONE[stage]}{draw} {when}"
+    if stage == "cleaned":
+        steps = warehouse.query("select cleaning_steps from cleaned.records where record_id = $id", id=record_id)
+        names = steps["cleaning_steps"].explode().drop_nulls().to_list()
+        yield f"  steps: {', '.join(names) or 'none; the text was in order'}"
+    if stage == "deduped":
         copies = ask(warehouse, "duplicates_of_record", record_id=record_id)
-        for copy in copies.head(5).iter_rows(named=True):
-            yield f"  stands for {copy['kind']} duplicate {copy['source_record_id']} ({copy['record_id'][:12]}, similarity {copy['similarity']:.3f})"
-        if len(copies) > 5:
-            yield f"  … and for {len(copies) - 5:,} more"
+        for copy in copies.head(SHOWN_DUPLICATES).iter_rows(named=True):
+            evidence = f"{copy['record_id'][:12]}, similarity {copy['similarity']:.3f}"
+            yield f"  stands for {copy['kind']} duplicate {copy['source_record_id']} ({evidence})"
+        if len(copies) > SHOWN_DUPLICATES:
+            yield f"  … and for {len(copies) - SHOWN_DUPLICATES:,} more"
 
 
 def _reason(decision: dict[str, Any]) -> str:
@@ -98,13 +114,19 @@ def _measures(warehouse: Warehouse, record_id: str) -> Iterator[str]:
         return
     for row in ask(warehouse, "measures_of_record", record_id=record_id).iter_rows(named=True):
         words = ", ".join((row["cluster_words"] or [])[:5])
-        yield f"measured: cluster {row['cluster_id']} ({words}; {row['cluster_records'] or 0:,} records), density {row['density']:.3g}, quality {row['quality']:.3f} by the {row['judge']} judge"
+        cluster = f"cluster {row['cluster_id']} ({words}; {row['cluster_records'] or 0:,} records)"
+        yield f"measured: {cluster}, density {row['density']:.3g}, quality {row['quality']:.3f} by the {row['judge']} judge"
         if row["inclusion_probability"] is not None:
             yield f"  chance of selection {row['inclusion_probability']:.1%}"
 
 
 def _dropped(decisions: pl.DataFrame) -> bool:
     return bool((decisions["verdict"] == "drop").any())
+
+
+def printable(text: str) -> str:
+    """A line for a terminal: control characters of a record's text or id are shown, never acted on."""
+    return "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in text)
 
 
 def _excerpt(text: str, chars: int) -> str:
@@ -120,11 +142,12 @@ def funnel(warehouse: Warehouse) -> pl.DataFrame:
 def funnel_lines(warehouse: Warehouse) -> Iterator[str]:
     """The funnel as lines of text: each stage, and below it the rules that dropped records."""
     rows = funnel(warehouse)
-    rejected = warehouse.rows("raw.rejects")
+    rejected = warehouse.value(LATEST_REJECTS)
     for stage in rows["stage"].unique(maintain_order=True):
         part = rows.filter(pl.col("stage") == stage)
         head = part.row(0, named=True)
-        note = f" ({rejected:,} rows could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
+        note = f"  ({rejected:,} rows could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
+        note = "  (out of date: a stage before it has run since)" if head["is_out_of_date"] else note
         yield f"{stage:<12} {head['rows_in']:>11,} in {head['rows_dropped']:>11,} dropped {head['rows_out']:>11,} kept{note}"
         for rule, records in part.select("rule", "dropped_by_rule").iter_rows():
             if rule:

@@ -1,5 +1,6 @@
 """The `curate` command: run the graph without a UI, and ask the database what it did and why."""
 
+import itertools
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import typer
 import yaml
 
 from curation_assets import __version__
-from curation_assets.home import dagster_home, default_database
+from curation_assets.home import dagster_home, default_database, lasting_path
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -97,7 +98,13 @@ def run(
     if source:
         given = {"id_field": id_field, "text_field": text_field, "license": license, "format": format}
         options = {name: value for name, value in given.items() if value is not None}
-        config.setdefault("ops", {})["raw"] = {"config": {"sources": sources_of(source, options)}}
+        known = known_paths(warehouse_at(database))
+        config["ops"]["raw"] = {"config": {"sources": sources_of(source, options, known)}}
+        if others := sorted(set(known.values()) - {one["name"] for one in config["ops"]["raw"]["config"]["sources"]}):
+            print(
+                f"The database already holds {', '.join(others)}; what you give is added. --database names another file.",
+                file=sys.stderr,
+            )
     elif id_field or text_field or license or format:
         raise typer.BadParameter("--id-field, --text-field, --license and --format describe a --source; give one.")
     with messages_for_the_reader():
@@ -130,9 +137,9 @@ def trace(
             )
             raise typer.Exit(NOT_FOUND)
         if len(found) > 1:
-            print(f"{len(found)} records have that id:\n")
+            print(f"{'At least ' if len(found) == audit.FOUND_AT_MOST else ''}{len(found)} records have that id:\n")
         for record_id in found["record_id"]:
-            print("\n".join(audit.trace(warehouse, record_id)), end="\n\n")
+            print("\n".join(map(audit.printable, audit.trace(warehouse, record_id))), end="\n\n")
 
 
 @app.command()
@@ -158,35 +165,45 @@ def sql(
 
 
 def read_recipe(recipe: Path | None) -> dict[str, Any]:
-    """A recipe's run config; empty without one. Raises typer.BadParameter if it cannot be read."""
+    """A recipe's run config, with `ops` in it. Raises typer.BadParameter if it cannot be read or has another shape."""
     if recipe is None:
-        return {}
+        return {"ops": {}}
     try:
         config = yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise typer.BadParameter(f"{recipe} cannot be read as a recipe: {error}") from error
-    if not isinstance(config, dict):
-        raise typer.BadParameter(
-            f"{recipe} should hold a mapping with `ops:` at the top, it holds {type(config).__name__}."
-        )
+    ops = config.get("ops") if isinstance(config, dict) else None
+    if not isinstance(ops, dict) or not all(isinstance(op, dict) for op in ops.values()):
+        raise typer.BadParameter(f"{recipe} should hold `ops:`, below it an asset's name, and below that `config:`.")
     return config
 
 
-def sources_of(paths: list[str], options: dict[str, str]) -> list[dict[str, Any]]:
-    """Source configs for --source: named by the file or folder they come from, a number added where names meet."""
+def sources_of(paths: list[str], options: dict[str, str], known: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Source configs for --source.
+
+    A source is named by the file or folder it comes from, with a number where that name is taken, here or in the database;
+    `known` maps the paths the database has read before to their names, which they keep.
+    """
+    names = dict(known or {})
     configs: list[dict[str, Any]] = []
-    for path in paths:
-        fixed = [part for part in Path(path).parts if not any(mark in part for mark in "*?[")]
-        stem = Path(fixed[-1]).name.split(".")[0] if fixed else ""
-        name = stem.strip("/") or "source"
-        taken = {config["name"] for config in configs}
-        unique = next(
-            candidate
-            for number in range(1, len(paths) + 1)
-            if (candidate := name if number == 1 else f"{name}_{number}") not in taken
-        )
-        configs.append({"name": unique, "path": path, **options})
+    for path in dict.fromkeys(paths):
+        lasting = lasting_path(path)
+        if lasting not in names:
+            fixed = [part for part in Path(path).parts if not any(mark in part for mark in "*?[")]
+            name = (Path(fixed[-1]).name.split(".")[0] if fixed else "").strip("/") or "source"
+            candidates = (name if number == 1 else f"{name}_{number}" for number in itertools.count(1))
+            names[lasting] = next(candidate for candidate in candidates if candidate not in names.values())
+        configs.append({"name": names[lasting], "path": path, **options})
     return configs
+
+
+def known_paths(warehouse: "Warehouse") -> dict[str, str]:
+    """Path → name of every source the database has read."""
+    if not warehouse.has_table("raw.batches"):
+        return {}
+    return dict(
+        warehouse.query("select distinct source_config ->> 'path' as path, source from raw.batches").iter_rows()
+    )
 
 
 def warehouse_at(database: Path | None) -> "Warehouse":
@@ -207,23 +224,19 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
 
     warehouse = warehouse_at(database)
     check_sources(config)
-    job = defs.resolve_job_def("curate_everything")
     keys = selected_assets(select, ASSETS)
-    names = {key.to_user_string() for key in keys}
-    run_config = {
-        **config,
-        "ops": {name: op for name, op in config.get("ops", {}).items() if name in names},
-        "resources": {"warehouse": {"config": {"database": str(warehouse.path)}}},
-        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-    }
+    if "raw" in config["ops"] and dg.AssetKey("raw") not in keys:
+        raise typer.BadParameter(
+            f"--select {select} leaves out raw, which would read the sources you give; add it: --select raw,{select}."
+        )
+    run_config = run_config_for(config, warehouse, keys, {asset.key.to_user_string() for asset in ASSETS})
+    tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
     try:
         with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(
-                run_config=run_config,
-                instance=instance,
-                asset_selection=list(keys),
-                tags={"curation/reason": "manual"},
-                raise_on_error=False,
+            warehouse.hold_for_run()
+            bury_killed_runs(instance, warehouse)
+            result = defs.resolve_job_def("curate_everything").execute_in_process(
+                run_config=run_config, instance=instance, asset_selection=list(keys), tags=tags, raise_on_error=False
             )
             if not result.success:
                 print(why_it_failed(result), file=sys.stderr)
@@ -235,13 +248,51 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         warehouse.release_run()
 
 
+def run_config_for(
+    config: dict[str, Any], warehouse: "Warehouse", keys: "set[dg.AssetKey]", assets: set[str]
+) -> dict[str, Any]:
+    """Dagster's run config: the recipe's, for the selected assets, on this database. Refuses names of no asset."""
+    if unknown := set(config["ops"]) - assets:
+        raise typer.BadParameter(
+            f"the recipe configures {', '.join(sorted(unknown))}; the assets are {', '.join(sorted(assets))}."
+        )
+    selected = {key.to_user_string() for key in keys}
+    resource = (config.get("resources") or {}).get("warehouse", {}).get("config", {})
+    return config | {
+        "ops": {name: op for name, op in config["ops"].items() if name in selected},
+        "resources": {"warehouse": {"config": {**resource, "database": str(warehouse.path)}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+
+
+def bury_killed_runs(instance: "dg.DagsterInstance", warehouse: "Warehouse") -> None:
+    """Mark runs of ours that were killed as failed: we hold the lock of their database, so they cannot be alive.
+
+    Left as started they would stay so in the UI and count against its queue for ever.
+    """
+    import dagster as dg
+
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={"curation/database": str(warehouse.path)})
+    for run in instance.get_runs(filters=started):
+        instance.report_run_failed(
+            run, "The process of this run was killed. What it had committed is whole; a new run goes on from there."
+        )
+
+
 def check_sources(config: dict[str, Any]) -> None:
-    """Refuse at the door what the reader would refuse: a glob that matches nothing, a file that is not there."""
+    """Refuse at the door what the reader would refuse: a wrong option, a glob that matches nothing, a file not there."""
+    from pydantic import ValidationError
+
     from curation_assets import readers
     from curation_assets.stages.raw import RawConfig
 
-    given = config.get("ops", {}).get("raw", {}).get("config")
-    for source in RawConfig(**given).sources if given else []:
+    given = config["ops"].get("raw", {}).get("config")
+    try:
+        sources = RawConfig(**given).sources if given else []
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        raise typer.BadParameter(f"the sources are wrong: {said}") from error
+    for source in sources:
         readers.files(source.as_source())
 
 
@@ -249,9 +300,12 @@ def selected_assets(select: str | None, assets: "list[dg.AssetsDefinition]") -> 
     """The asset keys of --select: names, Dagster's selection syntax, or several of them with commas."""
     import dagster as dg
 
-    parts = [part.strip() for part in (select or "*").split(",") if part.strip()]
+    if select is None:
+        return {asset.key for asset in assets}
     try:
-        chosen = [dg.AssetSelection.from_string("*" if part == "*" else part).resolve(assets) for part in parts]
+        chosen = [
+            dg.AssetSelection.from_string(part.strip()).resolve(assets) for part in select.split(",") if part.strip()
+        ]
     except (dg.DagsterError, ValueError) as error:
         known = ", ".join(asset.key.to_user_string() for asset in assets)
         raise typer.BadParameter(f"--select {select}: {error} The assets are {known}.") from error
@@ -281,14 +335,14 @@ def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:
 def messages_for_the_reader() -> Iterator[None]:
     """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
     from curation_assets.readers import SourceError
-    from curation_assets.warehouse import DatabaseError, NoSuchDatabaseError
+    from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError
 
     try:
         yield
     except NoSuchDatabaseError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(NOT_FOUND) from error
-    except SourceError as error:
+    except (SourceError, DatabaseNameError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(USAGE) from error
     except DatabaseError as error:

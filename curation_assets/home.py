@@ -1,4 +1,4 @@
-"""Where things are kept: Dagster's home and the database. Nothing else belongs here."""
+"""Where things are: Dagster's home, the database, a source's lasting path. Nothing else belongs here."""
 
 import os
 from pathlib import Path
@@ -25,3 +25,8 @@ def dagster_home() -> Path:
 def default_database() -> str:
     """Path of the DuckDB file: `CURATION_DATABASE` if it is set, else data/curation.duckdb in the project's folder."""
     return os.environ.get("CURATION_DATABASE") or str(project_folder() / "data" / "curation.duckdb")
+
+
+def lasting_path(path: str) -> str:
+    """A source's path as it can be read again from any folder."""
+    return path if path == "python_environment" else str(Path(path).expanduser().absolute())

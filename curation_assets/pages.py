@@ -129,10 +129,13 @@ def preview(warehouse: Warehouse, table: str) -> str:
 def markdown_table(rows: pl.DataFrame) -> str:
     """A frame as a Markdown table; cells are cut and escaped, so that no text of a record can act as markup."""
     header = f"| {' | '.join(rows.columns)} |\n|{'---|' * rows.width}"
-    return "\n".join([header, *(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows.iter_rows())])
+    return "\n".join(
+        [header, *(f"| {' | '.join(markdown_cell(value) for value in row)} |" for row in rows.iter_rows())]
+    )
 
 
-def _cell(value: Any) -> str:
+def markdown_cell(value: Any) -> str:
+    """A value as one line of Markdown that says only itself: cut, and escaped against markup, HTML and links."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -141,7 +144,7 @@ def _cell(value: Any) -> str:
     text = " ".join(text[: PREVIEW_CHARS * 2].split())
     text = text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 1] + "…"
     # Backslash first, then what Markdown or HTML would act on.
-    for mark in "\\`*_[]|~#!":
+    for mark in "\\`*_[]|~#!:@.":
         text = text.replace(mark, "\\" + mark)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -203,7 +206,8 @@ def ledger_spec() -> dg.AssetSpec:
         group_name="product",
         kinds={"duckdb"},
         description=(
-            f"{tables()['ledger.decisions'].description} Stages append to it in the transaction of their own tables; every stage writes its row of `ledger.runs`."
+            f"{tables()['ledger.decisions'].description} Stages append to it in the transaction of their own tables; "
+            "every stage writes its row of `ledger.runs`."
         ),
         metadata={
             "dagster/table_name": "ledger.decisions",

@@ -38,6 +38,7 @@ from curation_assets.tables import Table, tables
 
 SECONDS_BEFORE_SAYING_WE_WAIT = 5
 SPOOL_ROWS = 16_384
+SPOOL_BYTES = 32 << 20
 PRINTED_ROWS = 1_000
 
 DatabaseError = duckdb.Error
@@ -49,6 +50,14 @@ _held_run_locks: dict[str, FileLock] = {}
 
 class NoSuchDatabaseError(Exception):
     """The database file to be read does not exist."""
+
+
+class StaleError(Exception):
+    """A table was made from an older version of what it is needed with."""
+
+
+class DatabaseNameError(Exception):
+    """The database file has the name of one of the schemas in it."""
 
 
 class Warehouse(DuckDBResource):
@@ -74,6 +83,11 @@ class Warehouse(DuckDBResource):
         if read_only and not self.path.exists():
             raise NoSuchDatabaseError(
                 f"There is no database at {self.path}. `curate run` makes one; --database names another."
+            )
+        if self.path.stem in {name.split(".")[0] for name in tables()}:
+            raise DatabaseNameError(
+                f"{self.path.name}: DuckDB takes a file's name for a database's, and {self.path.stem} is the name of a schema in it; "
+                "give the file another name."
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         settings = {
@@ -139,7 +153,11 @@ class Warehouse(DuckDBResource):
         return self.query(sql, **params).item()
 
     def vectors(self) -> tuple[list[str], np.ndarray]:
-        """Read the embeddings: record ids in order, and a float32 array [records, dimensions] in the same order."""
+        """Read the embeddings of filtered.records: record ids in order, and a float32 array [records, dimensions] beside them.
+
+        Raises StaleError if embeddings were made of other records than filtered.records holds now.
+        """
+        self.require_all_records("embeddings.vectors")
         with self.get_connection(read_only=True) as connection:
             table = connection.sql(
                 "select record_id, embedding from embeddings.vectors order by record_id"
@@ -147,6 +165,23 @@ class Warehouse(DuckDBResource):
         ids = table["record_id"].to_pylist()
         flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return ids, np.ascontiguousarray(flat, dtype=np.float32).reshape(len(ids), -1)
+
+    def require_all_records(self, *names: str) -> None:
+        """Make sure tables of measures cover the records of filtered.records, all of them and no others.
+
+        Raises StaleError naming the asset to materialize first.
+        """
+        for name in names:
+            _known(name)
+            others = self.value(
+                "select count(*) as n from (select record_id from filtered.records) as f "
+                f"full join {name} as m using (record_id) where f.record_id is null or m.record_id is null"
+            )
+            if others:
+                asset = name.split(".")[0]
+                raise StaleError(
+                    f"{name} was made of other records than filtered.records holds now ({others:,} differ). Materialize {asset} first."
+                )
 
     def append(self, name: str, incoming: pl.DataFrame | pa.Table, **params: Any) -> None:
         """Append rows to a table in a transaction of their own: a chunk of work that need not be done again."""
@@ -198,17 +233,23 @@ class Warehouse(DuckDBResource):
 
     @contextlib.contextmanager
     def spooled(self, sql: str, **params: Any) -> Iterator["Spool"]:
-        """Read a query once to a spool, so that its rows can be gone through with the database free for others."""
+        """Read a query once to a spool, so that its rows can be gone through with the database free for others.
+
+        The rows come in no particular order, whatever the query says: let it number them where order matters.
+        """
         with self.spool() as spool:
             with self.get_connection(read_only=True) as connection:
-                for batch in pa.RecordBatchReader.from_stream(connection.sql(sql, params=params or None)):
-                    spool.write(batch)
+                connection.execute(
+                    "set preserve_insertion_order = false"
+                )  # lets DuckDB write by bytes, in bounded memory
+                rows = connection.sql(sql, params=params or None)
+                rows.write_parquet(str(spool.path), compression="zstd", row_group_size_bytes=SPOOL_BYTES)
             yield spool
 
     def batches(self, sql: str, **params: Any) -> Iterator[pa.RecordBatch]:
-        """Stream a query's rows with the database free for others."""
+        """Stream a query's rows, in no particular order, with the database free for others."""
         with self.spooled(sql, **params) as spool:
-            yield from spool.batches(SPOOL_ROWS)
+            yield from spool.batches()
 
     @contextlib.contextmanager
     def transaction(self, stage: str, run_id: str) -> Iterator["Commit"]:
@@ -220,7 +261,8 @@ class Warehouse(DuckDBResource):
                 yield Commit(connection, stage, run_id)
                 connection.execute("commit")
             except BaseException:
-                connection.execute("rollback")
+                with contextlib.suppress(duckdb.Error):  # the error to be told is the first one
+                    connection.execute("rollback")
                 raise
 
     @contextlib.contextmanager
@@ -257,11 +299,11 @@ def run_account(stage: str, run_id: str, code_version: str, config: dg.Config) -
 
 
 class Spool:
-    """Rows on disk between computing and committing: written batch by batch, read by DuckDB as one relation."""
+    """Rows on disk between reading, computing and committing: one Parquet file, written and read in batches."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows = 0
+        self._written = 0
         self._writer: pyarrow.parquet.ParquetWriter | None = None
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
@@ -271,7 +313,12 @@ class Spool:
                 self.path, batch.schema, compression="zstd", use_dictionary=False
             )
         self._writer.write(batch)
-        self.rows += len(batch)
+        self._written += len(batch)
+
+    @property
+    def rows(self) -> int:
+        """Rows so far."""
+        return self._written if self._writer else pyarrow.parquet.read_metadata(self.path).num_rows
 
     @property
     def schema(self) -> pa.Schema:
@@ -283,12 +330,12 @@ class Spool:
         if self._writer is not None:
             self._writer.close()
 
-    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """Read the rows back in order, at most `rows` at a time."""
-        self.close()
-        if self._writer is not None:
-            with pyarrow.parquet.ParquetFile(self.path) as file:
-                yield from file.iter_batches(batch_size=rows)
+    def batches(self, rows: int = SPOOL_ROWS, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Read the rows back, at most `rows` and, on average, at most `SPOOL_BYTES` at a time."""
+        with pyarrow.parquet.ParquetFile(self.file()) as file:
+            size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
+            fitting = SPOOL_BYTES * max(1, file.metadata.num_rows) // max(1, size)
+            yield from file.iter_batches(batch_size=max(1, min(rows, fitting)), columns=columns)
 
     def file(self) -> Path:
         """The finished Parquet file, which `Commit.build` and `append` take as incoming.
@@ -296,7 +343,7 @@ class Spool:
         Raises ValueError if nothing was written.
         """
         self.close()
-        if self._writer is None:
+        if not self.path.exists():
             raise ValueError("nothing was written to the spool; write an empty batch so that it has a schema")
         return self.path
 
@@ -344,7 +391,8 @@ class Commit:
         with self._incoming(incoming, table.incoming):
             self.connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
             self.connection.execute(
-                f"create or replace temp table arriving as select {key}, {key} not in (select {key} from {name}) as is_new from ({table.sql})",
+                f"create or replace temp table arriving as "
+                f"select {key}, {key} not in (select {key} from {name}) as is_new from ({table.sql})",
                 params,
             )
             self.connection.execute(
@@ -418,10 +466,8 @@ class Commit:
             self.connection.register(
                 "incoming", incoming.to_arrow() if isinstance(incoming, pl.DataFrame) else incoming
             )
-            try:
-                yield
-            finally:
-                self.connection.unregister("incoming")
+            yield
+            self.connection.unregister("incoming")
 
 
 def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:

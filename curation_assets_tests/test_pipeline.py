@@ -58,7 +58,8 @@ def test_near_duplicates_carry_their_true_jaccard_and_their_survivor(curated):
 
 def test_embeddings_are_typed_unit_vectors(curated):
     kind = curated.value(
-        "select data_type from information_schema.columns where table_schema = 'embeddings' and table_name = 'vectors' and column_name = 'embedding'"
+        "select data_type from information_schema.columns "
+        "where table_schema = 'embeddings' and table_name = 'vectors' and column_name = 'embedding'"
     )
     assert kind == "FLOAT[384]"
     ids, vectors = curated.vectors()
@@ -143,11 +144,13 @@ BREAKAGES = {
     "curated_set_loses_no_record": "delete from curated_set.records where record_id = (select min(record_id) from curated_set.records)",
     "embeddings_covers_every_record": "insert into embeddings.vectors select * from embeddings.vectors limit 1",
     "clusters_covers_every_record": "delete from clusters.assignments where record_id = (select min(record_id) from clusters.assignments)",
-    "density_covers_every_record": "update density.scores set record_id = 'nobody' where record_id = (select min(record_id) from density.scores)",
+    "density_covers_every_record": "update density.scores set record_id = 'x' where record_id = (select min(record_id) from density.scores)",
     "quality_scores_covers_every_record": "delete from quality_scores.scores",
     "every_row_read_is_accounted_for": "update raw.batches set rows_read = rows_read + 1",
-    "every_duplicate_points_to_a_kept_record": "delete from deduped.records where record_id in (select matched_record_id from deduped.pairs)",
-    "every_filter_drop_breaks_its_threshold": "update ledger.decisions set value = threshold where stage = 'filtered' and verdict = 'drop'",
+    "every_duplicate_points_to_a_kept_record": "delete from deduped.records "
+    "where record_id in (select matched_record_id from deduped.pairs)",
+    "every_filter_drop_breaks_its_threshold": "update ledger.decisions set value = threshold "
+    "where stage = 'filtered' and verdict = 'drop'",
     "no_arm_trains_on_held_out_text": "update eval_report.arms set is_in_everything = true where len(heldout_in) > 0",
 }
 

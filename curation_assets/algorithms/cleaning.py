@@ -70,7 +70,7 @@ def clean(text: str, kind: str = "document") -> Cleaned:
 
 
 def is_html(text: str) -> bool:
-    """Whether a text is HTML from end to end: a page, or a fragment that begins and ends with a tag.
+    r"""Whether a text is HTML from end to end: a page, or a fragment that begins and ends with a tag.
 
     Markdown that begins with an HTML badge or logo is not: its own line structure would be lost.
 

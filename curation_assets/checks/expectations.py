@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import dagster as dg
 
-from curation_assets.pages import MAIN_TABLES
+from curation_assets.pages import MAIN_TABLES, asset_of, markdown_cell
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
@@ -69,7 +69,10 @@ SUITES: dict[str, list[Expect]] = {
         _between("density", 1, None),
     ],
     "eval_report": [
-        Expect("ExpectColumnValuesToBeInSet", {"column": "arm", "value_set": ["curated", "random", "everything"]}),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "arm", "value_set": ["curated", "random", "everything", "random_of_filtered"]},
+        ),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "metric"}),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "value"}),
     ],
@@ -119,15 +122,16 @@ def expectation_checks(asset: str) -> dg.AssetChecksDefinition:
 
 
 def scalar_columns(warehouse: Warehouse, table: str) -> "pd.DataFrame":
-    """A table's scalar columns as pandas, `text` as text_chars; texts, lists and vectors stay where they are."""
+    """The scalar columns that the suite of a table asks about, as pandas, `text` as text_chars; nothing else is read."""
     types = dict(
         warehouse.query(
             "select column_name, data_type from information_schema.columns where table_schema || '.' || table_name = $table",
             table=table,
         ).iter_rows()
     )
-    wanted = [name for name, kind in types.items() if not kind.endswith("]") and name not in ("text", "original")]
-    return warehouse.scalars(table, wanted, with_text_chars="text" in types).to_pandas()
+    used = {expect.arguments["column"] for expect in SUITES[asset_of(table)]}
+    wanted = [name for name, kind in types.items() if name in used and not kind.endswith("]")]
+    return warehouse.scalars(table, wanted, with_text_chars="text_chars" in used).to_pandas()
 
 
 def missing_columns(warehouse: Warehouse, table: str, columns: list[str]) -> list[str]:
@@ -166,7 +170,7 @@ def _sentence(result: Any) -> str:
         return f"{config.type} on {column} could not be evaluated: {result.exception_info.get('exception_message')}"
     found = result.result
     count = found.get("unexpected_count")
-    examples = ", ".join(str(value)[:40] for value in (found.get("partial_unexpected_list") or [])[:3])
+    examples = ", ".join(markdown_cell(value) for value in (found.get("partial_unexpected_list") or [])[:3])
     return f"{config.type} on {column}: {count} of {found.get('element_count')} rows break it" + (
         f" ({examples})" if examples else ""
     )

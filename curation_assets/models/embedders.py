@@ -31,8 +31,8 @@ class Embedder(Protocol):
     dimensions: int
     precision: str
 
-    def choose_precision(self, sample: Sequence[str]) -> None:
-        """Try on a sample which arithmetic is fastest here without changing the vectors, and use it from now on."""
+    def fastest_precision(self, sample: Sequence[str]) -> str:
+        """Try on a sample which arithmetic is fastest here without changing the vectors: fp32 or bf16."""
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts: float32 [texts, dimensions], every row of length 1."""
@@ -61,14 +61,14 @@ class SentenceTransformerEmbedder:
         self.dimensions = int(size())
         self.precision = "fp32"
 
-    def choose_precision(self, sample: Sequence[str]) -> None:
-        """Use bfloat16 if, on a sample of texts, it is faster than float32 and the vectors stay the same.
+    def fastest_precision(self, sample: Sequence[str]) -> str:
+        """Tell bf16 if, on a sample of texts, bfloat16 is faster than float32 and the vectors stay the same; else fp32.
 
         The same: a mean cosine of at least `SAME_COSINE` with the float32 vectors. CPUs with AVX512-BF16 or AMX gain a factor
         of 2 to 3; older ones are slower in bfloat16, so it is tried rather than guessed.
         """
         if self._transformer.device.type != "cpu" or not sample:
-            return
+            return "fp32"
         self.embed(sample[:2])  # the first call pays for set-up
         seconds, vectors = {}, {}
         for precision in ("fp32", "bf16"):
@@ -77,7 +77,7 @@ class SentenceTransformerEmbedder:
             vectors[precision] = self.embed(sample)
             seconds[precision] = time.perf_counter() - started
         cosine = float((vectors["fp32"] * vectors["bf16"]).sum(axis=1).mean())
-        self.precision = "bf16" if seconds["bf16"] < seconds["fp32"] and cosine >= SAME_COSINE else "fp32"
+        return "bf16" if seconds["bf16"] < seconds["fp32"] and cosine >= SAME_COSINE else "fp32"
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts: float32 [texts, dimensions], every row of length 1. Longer texts count up to the model's limit."""

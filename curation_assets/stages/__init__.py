@@ -1,5 +1,7 @@
-"""One module per stage: the asset, its config, its metadata. An asset reads what it needs, calls an algorithm or a
-model, commits, and describes the result; how things are computed is in algorithms/, models/ and sql/.
+"""One module per stage: the asset, its config, its metadata.
+
+An asset reads what it needs, calls an algorithm or a model, commits, and describes the result; how things are computed is in
+algorithms/, models/ and sql/.
 """
 
 OWNERS = ["team:data-curation"]

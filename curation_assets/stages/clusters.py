@@ -42,7 +42,8 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
     found = kmeans(
         vectors, k, seed=config.seed, iterations=config.iterations, sample_per_centroid=config.sample_per_cluster
     )
-    last_ids, last_centroids, first_new_id = last_clusters(warehouse)
+    model = embedded_by(warehouse)
+    last_ids, last_centroids, first_new_id = last_clusters(warehouse, model)
     ids = carried_over_ids(last_ids, last_centroids, first_new_id, found)
     with warehouse.commit(
         context, config, rows_in=len(record_ids), main="clusters.assignments", started=started
@@ -52,6 +53,7 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
         centroids = pl.Series(found.centroids.tolist(), dtype=pl.List(pl.Float32))
         commit.build("clusters.centroids", pl.DataFrame({"cluster_id": ids, "centroid": centroids}))
         commit.notes = {
+            "embedded_by": model,
             "clusters": len(ids),
             "why_so_many": "given" if config.clusters else "√(records / 2), at most a tenth of the records and 1,000",
             "inertia": round(found.inertia, 3),
@@ -63,14 +65,28 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
     )
 
 
-def last_clusters(warehouse: Warehouse) -> tuple[np.ndarray, np.ndarray, int]:
-    """Ids int64[k] and centroids float32[k, d] of the last run's clusters, and the first id never given to any cluster."""
+def embedded_by(warehouse: Warehouse) -> str:
+    """Model and revision of the embeddings as they are."""
+    return warehouse.value(
+        "select max_by(concat_ws(' ', notes ->> 'model', notes ->> 'revision'), finished_at) as model "
+        "from ledger.runs where stage = 'embeddings'"
+    )
+
+
+def last_clusters(warehouse: Warehouse, model: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Ids int64[k] and centroids float32[k, d] of the last run's clusters, and the first id never given to any cluster.
+
+    Centroids in another model's space are no clusters to recognise: then there are none.
+    """
     if not warehouse.has_table("clusters.centroids"):
         return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32), 0
     last = warehouse.query("select cluster_id, centroid from clusters.centroids order by cluster_id")
-    first_new = warehouse.value(
-        "select max((notes ->> 'first_new_id')::int) as id from ledger.runs where stage = 'clusters'"
-    )
+    first_new, last_model = warehouse.query(
+        "select max((notes ->> 'first_new_id')::int) as id, max_by(notes ->> 'embedded_by', finished_at) as model "
+        "from ledger.runs where stage = 'clusters'"
+    ).row(0)
+    if last_model != model:
+        return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32), first_new
     return (
         last["cluster_id"].to_numpy().astype(np.int64),
         np.array(last["centroid"].to_list(), dtype=np.float32),

@@ -6,7 +6,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from curation_assets.algorithms import sampling
+from curation_assets.algorithms import coverage, sampling
 from curation_assets.pages import BLUE, GREY, figure, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
@@ -55,6 +55,7 @@ def curated_set(
     candidate's chance is stored, so the set can speak for the whole it was drawn from.
     """
     started = warehouse.begin()
+    warehouse.require_all_records("quality_scores.scores", "density.scores", "clusters.assignments")
     candidates = warehouse.query(CANDIDATES)
     scores = draw(candidates, config)
     with warehouse.commit(
@@ -65,7 +66,14 @@ def curated_set(
         commit.build("curated_set.records")
         commit.keep_the_rest()
         commit.notes = summary(scores)
-    return materialized(warehouse, "curated_set.records", plots={"density_by_quality": scatter(scores)})
+    return materialized(
+        warehouse,
+        "curated_set.records",
+        plots={
+            "density_by_quality": scatter(scores),
+            "quality_against_coverage": pareto_chart(warehouse, candidates, config),
+        },
+    )
 
 
 def draw(candidates: pl.DataFrame, config: CuratedSetConfig) -> pl.DataFrame:
@@ -80,18 +88,22 @@ def draw(candidates: pl.DataFrame, config: CuratedSetConfig) -> pl.DataFrame:
             "curated_set: no record is left to draw from. `curate funnel` shows which rule dropped them; "
             "loosen it in the config of `filtered`."
         )
-    budget_records = config.budget_records or max(1, round(config.budget_share * len(candidates)))
+    budget = budget_of(candidates, config)
     weights = sampling.weights(
         candidates["quality"].to_numpy(), candidates["density"].to_numpy(), a=config.quality_weight
     )
     sample = sampling.sample(
         weights,
         candidates["draw_hash"].to_numpy(),
-        budget_records=None if config.budget_tokens else min(budget_records, len(candidates)),
-        budget_tokens=config.budget_tokens,
+        **budget,
         tokens=candidates["tokens"].to_numpy(),
         seed=config.seed,
     )
+    if not sample.selected.any():
+        raise ValueError(
+            f"curated_set: no record fits into budget_tokens {config.budget_tokens}; "
+            f"the smallest candidate has {candidates['tokens'].min()}."
+        )
     return candidates.drop("draw_hash").with_columns(
         weight=pl.Series(weights),
         draw=pl.Series(sample.key),
@@ -100,11 +112,47 @@ def draw(candidates: pl.DataFrame, config: CuratedSetConfig) -> pl.DataFrame:
     )
 
 
+def budget_of(candidates: pl.DataFrame, config: CuratedSetConfig) -> dict[str, int]:
+    """The budget as the sampler takes it: tokens if given, else records, else the share of the candidates."""
+    if config.budget_tokens:
+        return {"budget_tokens": config.budget_tokens}
+    records = config.budget_records or max(1, round(config.budget_share * len(candidates)))
+    return {"budget_records": min(records, len(candidates))}
+
+
+def pareto_chart(warehouse: Warehouse, candidates: pl.DataFrame, config: CuratedSetConfig) -> Figure:
+    """Mean quality against the share of embedding space reached, for a from 0 to 1, with the chosen a in colour."""
+    _, vectors = warehouse.vectors()
+    labels = warehouse.query("select cluster_id from clusters.assignments order by record_id")["cluster_id"].to_numpy()
+    curve = coverage.pareto(
+        candidates["quality"].to_numpy(),
+        candidates["density"].to_numpy(),
+        labels,
+        candidates["draw_hash"].to_numpy(),
+        vectors=vectors,
+        **budget_of(candidates, config),
+        tokens=candidates["tokens"].to_numpy(),
+        a_values=sorted({0.0, 0.25, 0.5, 0.75, 1.0, config.quality_weight}),
+        seed=config.seed,
+    )
+    drawing, axes = figure(6, 4)
+    measure = "space_reached_ratio" if curve["space_reached_ratio"].null_count() == 0 else "clusters_reached_ratio"
+    axes.plot(curve["mean_quality"], curve[measure], color=GREY, zorder=1)
+    for a, quality, reached in curve.select("a", "mean_quality", measure).iter_rows():
+        axes.scatter(quality, reached, color=BLUE if a == config.quality_weight else GREY, zorder=2)
+        axes.annotate(f"a = {a:g}", (quality, reached), textcoords="offset points", xytext=(5, 5), fontsize=7)
+    axes.set_xlabel("mean quality")
+    axes.set_ylabel(
+        "share of the embedding space reached" if measure.startswith("space") else "share of clusters reached"
+    )
+    return drawing
+
+
 def summary(scores: pl.DataFrame) -> dict[str, float]:
     """What the draw did to quality, density and size."""
     selected = scores.filter("is_selected")
     means = {
-        f"mean_{name}_{part}": round(float(frame[name].mean() or 0), 4)
+        f"mean_{name}_{part}": round(float(frame[name].mean()), 4)
         for name in ("quality", "density")
         for part, frame in (("of_all", scores), ("of_curated", selected))
     }

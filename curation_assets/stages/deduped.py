@@ -1,16 +1,18 @@
 """The `deduped` stage: exact and near-duplicates, with evidence."""
 
+from collections.abc import Iterator
 from enum import Enum
 
 import dagster as dg
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from pydantic import Field
 
 from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.cleaned import cleaned
-from curation_assets.warehouse import Warehouse
+from curation_assets.warehouse import Spool, Warehouse
 
 
 class Survivor(str, Enum):
@@ -41,7 +43,8 @@ class DedupedConfig(dg.Config):
     rows: int = Field(default=8, ge=1, description="Rows a band. More rows look at fewer, more similar pairs.")
     survivor: Survivor = Field(
         default=Survivor.longest,
-        description="Which copy is kept: the longest text, the first one by source, file and row, or the newest by its owner's time. "
+        description="Which copy is kept: the longest text, the first one by source, file and row, or the newest by its "
+        "owner's time (a timestamp or a number; without one it comes last). "
         "Ties go to the smaller record_id, so the result does not depend on the order of the input.",
     )
     seed: int = Field(default=0, description="Seed of the MinHash permutations.")
@@ -55,8 +58,8 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
     for a record that is itself kept. `deduped.pairs` holds the evidence.
     """
     started = warehouse.begin()
-    ids, pairs = _find(warehouse, config)
-    with warehouse.commit(context, config, rows_in=len(ids), main="deduped.records", started=started) as commit:
+    records, pairs = _find(warehouse, config)
+    with warehouse.commit(context, config, rows_in=records, main="deduped.records", started=started) as commit:
         commit.build("deduped.pairs", pairs)
         commit.decide(min_jaccard=config.min_jaccard)
         commit.build("deduped.records")
@@ -70,32 +73,45 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
     )
 
 
-def _find(warehouse: Warehouse, config: DedupedConfig) -> tuple[list[str], pl.DataFrame]:
-    """All record ids, and the verified pairs among them with our ids."""
+RANKED = (
+    "select record_id, text, row_number() over (order by "
+    "case $survivor when 'longest' then -len(text) end, "
+    "case $survivor when 'newest' then try_cast(record_time as timestamptz) end desc nulls last, "
+    "case $survivor when 'newest' then try_cast(record_time as double) end desc nulls last, "
+    "case $survivor when 'first' then source || chr(31) || source_uri end, "
+    "case $survivor when 'first' then source_row end, record_id) - 1 as rank from cleaned.records"
+)
+"""Every record with its place in the order of survival, 0 the first to be kept."""
+
+
+def _find(warehouse: Warehouse, config: DedupedConfig) -> tuple[int, pl.DataFrame]:
+    """How many records there are, and the verified pairs among them with our ids. The texts are streamed."""
     from curation_assets.algorithms.minhash import duplicates  # compiles its kernels on import
 
-    with warehouse.get_connection(read_only=True) as connection:
-        records = connection.sql(
-            "select record_id, text from cleaned.records order by "
-            "case $survivor when 'longest' then -len(text) end, "
-            "case $survivor when 'newest' then record_time end desc nulls last, "
-            "case $survivor when 'first' then source || chr(31) || source_uri end, "
-            "case $survivor when 'first' then source_row end, record_id",
-            params={"survivor": config.survivor.value},
-        ).to_arrow_table()
-    found = duplicates(
-        records["text"],
-        np.arange(len(records)),
-        words=config.shingle_words,
-        bands=config.bands,
-        rows=config.rows,
-        min_jaccard=config.min_jaccard,
-        seed=config.seed,
-    )
-    ids = np.array(records["record_id"].to_pylist(), dtype=object)
-    return list(ids), found.select(
-        pl.Series("record_id", ids[found["record"].to_numpy()], dtype=pl.String),
-        pl.Series("matched_record_id", ids[found["matched"].to_numpy()], dtype=pl.String),
+    ids: list[str] = []
+
+    def texts(spool: Spool) -> Iterator[pa.Array]:
+        for batch in spool.batches():
+            ids.extend(batch["record_id"].to_pylist())
+            yield batch["text"]
+
+    with warehouse.spooled(RANKED, survivor=config.survivor.value) as spool:
+        order = np.concatenate(
+            [np.empty(0, np.int64), *(batch["rank"].to_numpy() for batch in spool.batches(columns=["rank"]))]
+        )
+        found = duplicates(
+            texts(spool),
+            order,
+            words=config.shingle_words,
+            bands=config.bands,
+            rows=config.rows,
+            min_jaccard=config.min_jaccard,
+            seed=config.seed,
+        )
+    known = np.array(ids, dtype=object)
+    return len(ids), found.select(
+        pl.Series("record_id", known[found["record"].to_numpy()], dtype=pl.String),
+        pl.Series("matched_record_id", known[found["matched"].to_numpy()], dtype=pl.String),
         "similarity",
         "kind",
     )

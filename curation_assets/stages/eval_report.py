@@ -78,9 +78,17 @@ def eval_report(
     """
     started = warehouse.begin()
     split = {"share": config.heldout_share, "target": config.target, "seed": config.seed}
-    arms = warehouse.draft("eval_report.arms", **split)
+    arms = warehouse.draft("eval_report.arms", **split).sort("draw", "record_id")
+    if config.target and not arms["heldout_in"].list.contains("target").any():
+        names = ", ".join(warehouse.query("select distinct source from deduped.records order by source")["source"])
+        raise dg.Failure(
+            f"eval_report: the target {config.target!r} matches no 'source/file'. The sources are {names}."
+        )
     measured = train_and_measure(warehouse, arms, config)
-    summary, results = summarise(measured), pl.concat([measured, coverage_of_arms(warehouse, config.seed)])
+    summary, results = (
+        summarise(measured, ["everything", *(["target"] if config.target else [])]),
+        pl.concat([measured, coverage_of_arms(warehouse, config.seed)]),
+    )
     with warehouse.commit(context, config, main="eval_report.results", started=started) as commit:
         commit.build("eval_report.arms", **split)
         commit.build("eval_report.results", results)
@@ -105,7 +113,10 @@ def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalRepo
     limit = config.token_budget * CHARS_PER_TOKEN
     training = {arm: arms.filter(f"is_in_{arm}") for arm in ARMS}
     heldout = {name: arms.filter(pl.col("heldout_in").list.contains(name)) for name in ("everything", "target")}
-    texts = fetch_texts(warehouse, [_first(part, limit) for part in training.values()] + list(heldout.values()))
+    parts = [_first(part, limit) for part in training.values()] + [
+        _first(part, HELDOUT_CHARS) for part in heldout.values()
+    ]
+    texts = fetch_texts(warehouse, parts)
     spoken = {
         name: [texts[record] for record in _first(part, HELDOUT_CHARS)["record_id"]] for name, part in heldout.items()
     }
@@ -114,8 +125,9 @@ def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalRepo
         (text for part in learned.values() for text in part), vocab=config.vocabulary
     )
     streams = {arm: proxy_model.encode(tokenizer, part) for arm, part in learned.items()}
-    slices = {name: proxy_model.encode(tokenizer, part) for name, part in spoken.items() if part}
-    if min(map(len, streams.values())) < MIN_TOKENS or not slices or min(map(len, slices.values())) < MIN_TOKENS:
+    slices = {name: proxy_model.encode(tokenizer, part) for name, part in spoken.items()}
+    slices = {name: stream for name, stream in slices.items() if len(stream) >= MIN_TOKENS}
+    if min(map(len, streams.values())) < MIN_TOKENS or not slices:
         logger.warning("eval_report: too little text to train and compare models on; only coverage is measured.")
         return pl.DataFrame(schema=RESULTS)
     report = reporter("eval_report: training", "percent", 100)
@@ -148,13 +160,14 @@ def _first(part: pl.DataFrame, chars: int) -> pl.DataFrame:
 
 
 def coverage_of_arms(warehouse: Warehouse, seed: int) -> pl.DataFrame:
-    """How much of the filtered records' clusters and embedding space the curated set reaches, beside a random set of its size."""
+    """How much of the filtered records' clusters and embedding space the curated set reaches, beside as many drawn blindly."""
     record_ids, vectors = warehouse.vectors()
+    warehouse.require_all_records("clusters.assignments")
     labels = warehouse.query("select cluster_id from clusters.assignments order by record_id")["cluster_id"].to_numpy()
     curated = set(warehouse.query("select record_id from curated_set.records")["record_id"])
     rng = np.random.default_rng(seed)
     chosen = {"curated": np.array([record in curated for record in record_ids])}
-    chosen["random"] = np.isin(np.arange(len(record_ids)), rng.permutation(len(record_ids))[: len(curated)])
+    chosen["random_of_filtered"] = np.isin(np.arange(len(record_ids)), rng.permutation(len(record_ids))[: len(curated)])
     reference = vectors[rng.permutation(len(vectors))[:REFERENCE_RECORDS]]
     radius = coverage.neighbourhood_radius(reference) if len(reference) > 5 else 0.0
     rows = [
@@ -170,14 +183,12 @@ def coverage_of_arms(warehouse: Warehouse, seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=RESULTS, orient="row")
 
 
-def summarise(measured: pl.DataFrame) -> pl.DataFrame:
-    """One row per held-out slice: the comparison in numbers and in words."""
-    runs = measured.filter(pl.col("metric") == "perplexity")
-    if not len(runs):
-        verdict = (
-            "Not evaluated: there is too little text to train even a small model on each arm and to hold some out."
-        )
-        return pl.DataFrame([{"slice": "everything", "verdict": verdict}], schema=SUMMARY)
+def summarise(measured: pl.DataFrame, slices: list[str]) -> pl.DataFrame:
+    """One row per held-out slice: the comparison in numbers and in words, or why there is none."""
+    verdict = f"Not evaluated: each arm and each held-out slice needs at least {MIN_TOKENS:,} tokens of text."
+    missing = [{"slice": name, "verdict": verdict} for name in slices if name not in measured["slice"].to_list()]
+    if len(missing) == len(slices):
+        return pl.DataFrame(missing, schema=SUMMARY)
     wide = measured.drop_nulls("slice").pivot("metric", index=["arm", "slice", "seed"], values="value")
     compared = proxy_model.compare(wide)
     rows = []
@@ -194,12 +205,12 @@ def summarise(measured: pl.DataFrame) -> pl.DataFrame:
                 **{field: curated[field] for field in SUMMARY if field in curated and field != "slice"},
             }
         )
-    return pl.DataFrame(rows, schema=SUMMARY)
+    return pl.DataFrame(rows + missing, schema=SUMMARY)
 
 
 def perplexity_chart(measured: pl.DataFrame) -> Figure:
     """Perplexity of each arm on each slice: a dot a seed, a bar the mean."""
-    runs = measured.filter(pl.col("metric") == "perplexity")
+    runs = measured.filter(pl.col("metric") == "perplexity")  # none where nothing could be evaluated
     names = [(name, arm) for name in runs["slice"].unique(maintain_order=True) for arm in ARMS]
     drawing, axes = figure(6.5, 3.5)
     for position, (name, arm) in enumerate(names):

@@ -1,5 +1,7 @@
 """The `filtered` stage: signals measured once, rules applied to them."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 import pyarrow as pa
@@ -61,6 +63,9 @@ class FilteredConfig(dg.Config):
     max_duplicate_8gram_char_ratio: float | None = _threshold(0.12, "max_duplicate_8gram_char_ratio")
     max_duplicate_9gram_char_ratio: float | None = _threshold(0.11, "max_duplicate_9gram_char_ratio")
     max_duplicate_10gram_char_ratio: float | None = _threshold(0.1, "max_duplicate_10gram_char_ratio")
+    conversation_max_duplicate_5gram_char_ratio: float | None = _threshold(
+        0.5, "conversation_max_duplicate_5gram_char_ratio"
+    )
     min_terminal_punctuation_line_ratio: float | None = _threshold(0.12, "min_terminal_punctuation_line_ratio")
     max_short_line_ratio: float | None = _threshold(0.67, "max_short_line_ratio")
     max_duplicate_line_char_ratio: float | None = _threshold(0.01, "max_duplicate_line_char_ratio")
@@ -76,10 +81,14 @@ def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehous
     """
     started = warehouse.begin()
     rows_in = warehouse.rows("deduped.records")
+    measured = measured_records(warehouse, context)
     with warehouse.spool() as spool:
-        measure_repetition(warehouse, spool, rows_in)
+        if measured["is_new"]:
+            measure_repetition(warehouse, spool, rows_in)
         with warehouse.commit(context, config, rows_in=rows_in, main="filtered.records", started=started) as commit:
-            commit.build("filtered.signals", spool.file())
+            if measured["is_new"]:
+                commit.build("filtered.signals", spool.file())
+            commit.notes = {"signals_of": measured["signals_of"], "signals_measured": measured["is_new"]}
             commit.build("filtered.rules", **config.model_dump(exclude={"short_text_median_words"}))
             commit.decide(short_text_median_words=config.short_text_median_words)
             commit.build("filtered.records")
@@ -91,6 +100,17 @@ def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehous
         plots={"dropped_by_rule_chart": rule_chart(rules)},
         rules=dg.MetadataValue.md(markdown_table(rules)),
     )
+
+
+def measured_records(warehouse: Warehouse, context: dg.AssetExecutionContext) -> dict[str, Any]:
+    """Which records the signals are to be of, and whether they must be measured: changing a threshold measures nothing."""
+    code_version = context.assets_def.code_versions_by_key[context.asset_key]
+    deduped_run = warehouse.value("select max_by(run_id, finished_at) as run from ledger.runs where stage = 'deduped'")
+    wanted = f"deduped by run {deduped_run}, measured by code {code_version}"
+    last = warehouse.query(
+        "select notes ->> 'signals_of' as signals_of from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"
+    )["signals_of"].to_list()
+    return {"signals_of": wanted, "is_new": last != [wanted] or not warehouse.has_table("filtered.signals")}
 
 
 def measure_repetition(warehouse: Warehouse, spool: Spool, total: int) -> None:

@@ -19,7 +19,8 @@ class QualityScoresConfig(dg.Config):
 
     use_embeddings: bool = Field(
         default=True,
-        description="Judge by signals and embedding; off, or with another embedding model, by signals alone.",
+        description="Judge by signals and embedding; off, or with another embedding model, by signals alone. "
+        "On labelled web pages both rank alike.",
     )
 
 
@@ -41,7 +42,7 @@ def quality_scores(
     started = warehouse.begin()
     judge = EmbeddedJudge()
     signals = warehouse.query(
-        "select * from filtered.signals join filtered.records using (record_id) order by record_id"
+        "select s.* from filtered.signals as s join filtered.records as r using (record_id) order by record_id"
     )
     vectors = _vectors_of_the_default_model(warehouse) if config.use_embeddings else None
     quality = judge.score(signals, vectors)
@@ -54,6 +55,7 @@ def quality_scores(
         commit.notes = {
             "judge": judge.name,
             "revision": judge.revision,
+            **{f"fitted_{name}": value for name, value in judge.figures.items()},
             "looked_at": "signals" if vectors is None else "signals and embedding",
             "mean_quality": round(float(np.mean(quality)), 4) if len(quality) else None,
         }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from curation_assets import readers
+from curation_assets.home import lasting_path
 from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import logger, reporter
-from curation_assets.readers import RECORDS, REJECTS, python_environment
+from curation_assets.readers import RECORDS, REJECTS
 from curation_assets.stages import OWNERS
 from curation_assets.warehouse import Commit, Warehouse
 
@@ -87,6 +89,14 @@ class RawConfig(dg.Config):
         "a new database starts with the text of its own Python environment.",
     )
 
+    @field_validator("sources")
+    @classmethod
+    def _differ_in_name(cls, sources: list[SourceConfig]) -> list[SourceConfig]:
+        names = [source.name for source in sources]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sources need names of their own; {', '.join(repeated)} is given more than once")
+        return sources
+
 
 @dg.asset(group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
 def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehouse) -> dg.MaterializeResult:
@@ -97,7 +107,7 @@ def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehou
     """
     started = warehouse.begin()
     sources = [source.as_source() for source in config.sources]
-    files = [(source, file) for source in sources or known_sources(warehouse) for file in readers.files(source)]
+    files = list(files_of(sources)) if sources else list(files_of(known_sources(warehouse), may_be_gone=True))
     accounts = [ingest(warehouse, source, file, context.run_id) for source, file in files]
     with warehouse.commit(context, config, main="raw.records", started=started) as commit:
         commit.notes = {name: sum(account[name] for account in accounts) for name in COUNTS} | {
@@ -114,11 +124,28 @@ def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehou
     )
 
 
+def files_of(
+    sources: list[readers.Source], *, may_be_gone: bool = False
+) -> Iterator[tuple[readers.Source, readers.File]]:
+    """Every file of every source. A source that is gone is an error, or is passed over with a warning: its records stay."""
+    for source in sources:
+        try:
+            found = readers.files(source)
+        except readers.SourceError as error:
+            if not may_be_gone:
+                raise
+            logger.warning("raw: %s Its records stay as they are.", error)
+            continue
+        yield from ((source, file) for file in found)
+
+
 def known_sources(warehouse: Warehouse) -> list[readers.Source]:
-    """The sources the database has records of; for a new one, the text of this Python environment."""
+    """The sources the database has records of, as they were last read; for a new one, the text of this Python environment."""
     if not warehouse.has_table("raw.batches"):
         return [readers.Source(name="python_environment", path="python_environment")]
-    rows = warehouse.query("select distinct source_config::varchar as config from raw.batches order by config")
+    rows = warehouse.query(
+        "select max_by(source_config::varchar, ingested_at) as config from raw.batches group by source order by source"
+    )
     configs = [json.loads(row) for row in rows["config"]]
     return [readers.Source(**config | {"parts": tuple(config["parts"])}) for config in configs]
 
@@ -128,10 +155,18 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
 
     A file whose bytes and reader settings are those of its latest batch is left alone: its row has no batch_id.
     """
-    file_hash = readers.file_hash(file.path)
-    settings = source._asdict() | {"path": _lasting_path(source.path)}
+    try:
+        file_hash = readers.file_hash(file.path)
+    except OSError as error:
+        raise readers.SourceError(f"Source '{source.name}': {file.path} cannot be read: {error.strerror}.") from error
+    settings = source._asdict() | {"path": lasting_path(source.path)}
     previous = _latest_batch(warehouse, source.name, file.uri)
     account: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"batch_id": None}
+    if previous and _is_another_file(previous["path"], file.path):
+        raise readers.SourceError(
+            f"Source '{source.name}' already has a file {file.uri}, read from {previous['path']}, which still exists; "
+            f"give the source of {file.path} another name."
+        )
     if (
         previous
         and previous["file_hash"] == file_hash
@@ -147,7 +182,7 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
         ),
         "source": source.name,
         "source_uri": file.uri,
-        "path": str(file.path),
+        "path": str(file.path.absolute()) if file.path.exists() else str(file.path),
         "file_hash": file_hash,
         "file_bytes": file.size_bytes,
         "ingested_at": datetime.now(timezone.utc),
@@ -208,7 +243,7 @@ def _latest_batch(warehouse: Warehouse, source: str, uri: str) -> dict[str, Any]
     if not warehouse.has_table("raw.batches"):
         return None
     rows = warehouse.query(
-        "select batch_id, file_hash, ingested_at, source_config::varchar as source_config from raw.batches "
+        "select batch_id, path, file_hash, ingested_at, source_config::varchar as source_config from raw.batches "
         "where source = $source and source_uri = $uri order by ingested_at desc limit 1",
         source=source,
         uri=uri,
@@ -216,9 +251,9 @@ def _latest_batch(warehouse: Warehouse, source: str, uri: str) -> dict[str, Any]
     return rows.row(0, named=True) if len(rows) else None
 
 
-def _lasting_path(path: str) -> str:
-    """A source's path as it can be read again from anywhere."""
-    return path if path == python_environment.PATH else str(Path(path).expanduser().absolute())
+def _is_another_file(before: str, now: Path) -> bool:
+    """Whether a file of the same name in another place is another file, rather than the same one moved."""
+    return Path(before).exists() and Path(before).resolve() != now.resolve()
 
 
 def _reads_alike(a: dict[str, Any], b: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 -- One row per record as its owner wrote it: verbatim original, the owner's id, file and row. Never edited, never deleted from.
--- Our id is a hash of source, file, owner's id, text and original (and, for identical rows of a file, which of them it is):
--- it is the same on every machine and in every run.
+-- Our id is a hash of all that is said of the record (source, file, owner's id, original, text, kind, label, licence, time; for
+-- identical rows of a file also which of them it is): the same on every machine and in every run, and new when any of it changes.
 -- $source: name of the source
 -- $batch_id: the batch that brings the rows
 -- incoming(position, source_record_id, has_owner_id, source_uri, source_row, kind, text, label, license, record_time, original): the rows of one file
@@ -19,7 +19,8 @@ with repeats as (
 )
 select
   left(sha256(concat_ws(
-    chr(31), $source::varchar, n.source_uri, case when n.has_owner_id then n.source_record_id else '' end, coalesce(c.copy, 1)::varchar, md5(n.text), n.original
+    chr(31), $source::varchar, n.source_uri, case when n.has_owner_id then n.source_record_id else '' end, coalesce(c.copy, 1)::varchar, md5(n.text),
+    n.kind, coalesce(n.label, ''), coalesce(n.license, ''), coalesce(n.record_time, ''), n.original
   )), 32) as record_id,                     -- our id of the record
   $source::varchar as source,               -- name of the source
   n.source_record_id::varchar as source_record_id,  -- the owner's id; file:row where the owner gives none

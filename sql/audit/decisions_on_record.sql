@@ -1,4 +1,4 @@
--- One row per decision in force on a record, in the order of the stages.
+-- One row per decision in force on a record.
 -- $record_id: our id of the record
 select
   d.stage,              -- the stage that decided
@@ -17,4 +17,4 @@ from ledger.current_decisions as d
 join ledger.runs as u on u.run_id = d.run_id and u.stage = d.stage
 left join raw.records as m on m.record_id = d.matched_record_id
 where d.record_id = $record_id
-order by u.started_at, d.verdict, d.rule
+order by d.stage, d.verdict, d.rule

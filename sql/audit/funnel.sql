@@ -1,7 +1,13 @@
 -- One row per stage and rule of the latest runs: how many records came in, were dropped, were kept.
 -- A record that several rules drop counts under each of them, so the rules of a stage may add up to more than it drops.
-with latest as (
-  select * from ledger.runs qualify row_number() over (partition by stage order by finished_at desc) = 1
+with stages as (
+  select unnest(['raw', 'cleaned', 'deduped', 'filtered', 'curated_set']) as stage, unnest(range(5)) as position
+),
+latest as (
+  select r.*, s.position
+  from ledger.runs as r
+  join stages as s using (stage)
+  qualify row_number() over (partition by stage order by r.finished_at desc) = 1
 ),
 dropped as (
   select stage, rule, count(distinct record_id) as records
@@ -15,8 +21,10 @@ select
   r.rows_dropped,               -- records with at least one dropping decision
   r.rows_out,                   -- records it handed on
   d.rule,                       -- one of the rules that dropped some; empty if none did
-  d.records as dropped_by_rule  -- how many records that rule dropped
+  d.records as dropped_by_rule, -- how many records that rule dropped
+  coalesce(r.finished_at < max(r.finished_at) over (
+    order by r.position range between unbounded preceding and 1 preceding
+  ), false) as is_out_of_date   -- whether a stage before it has run since
 from latest as r
 left join dropped as d using (stage)
-where r.stage in ('raw', 'cleaned', 'deduped', 'filtered', 'curated_set')
-order by r.started_at, d.records desc, d.rule
+order by r.position, d.records desc, d.rule
