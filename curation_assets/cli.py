@@ -55,6 +55,8 @@ def prepare(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("curation_assets")
+    for earlier in [one for one in logger.handlers if isinstance(one, logging.StreamHandler)]:
+        logger.removeHandler(earlier)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -95,19 +97,18 @@ def run(
     What has not changed since the last run is not read or embedded again. The run shows in the UI's history.
     """
     config = read_recipe(recipe)
-    if source:
-        given = {"id_field": id_field, "text_field": text_field, "license": license, "format": format}
-        options = {name: value for name, value in given.items() if value is not None}
-        known = known_paths(warehouse_at(database))
-        config["ops"]["raw"] = {"config": {"sources": sources_of(source, options, known)}}
-        if others := sorted(set(known.values()) - {one["name"] for one in config["ops"]["raw"]["config"]["sources"]}):
-            print(
-                f"The database already holds {', '.join(others)}; what you give is added. --database names another file.",
-                file=sys.stderr,
-            )
-    elif id_field or text_field or license or format:
+    given = {"id_field": id_field, "text_field": text_field, "license": license, "format": format}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and not source:
         raise typer.BadParameter("--id-field, --text-field, --license and --format describe a --source; give one.")
     with messages_for_the_reader():
+        if source:
+            known = known_paths(warehouse_at(database))
+            sources = sources_of(source, options, known)
+            config["ops"]["raw"] = {"config": {"sources": sources}}
+            if others := sorted(set(known.values()) - {one["name"] for one in sources}):
+                told = f"The database already holds {', '.join(others)}; what you give is added. --database names another file."
+                print(told, file=sys.stderr)
         execute(config, database, select)
 
 

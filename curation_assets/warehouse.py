@@ -71,8 +71,14 @@ class Warehouse(DuckDBResource):
 
     @property
     def path(self) -> Path:
-        """The database file, absolute."""
-        return Path(self.database).expanduser().resolve()
+        """The database file, absolute. Raises DatabaseNameError if it has the name of a schema in it."""
+        path = Path(self.database).expanduser().resolve()
+        if path.stem in {name.split(".")[0] for name in tables()}:
+            raise DatabaseNameError(
+                f"{path.name}: DuckDB takes a file's name for a database's, and {path.stem} is the name of a schema in it; "
+                "give the file another name."
+            )
+        return path
 
     @contextlib.contextmanager
     def get_connection(self, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -83,11 +89,6 @@ class Warehouse(DuckDBResource):
         if read_only and not self.path.exists():
             raise NoSuchDatabaseError(
                 f"There is no database at {self.path}. `curate run` makes one; --database names another."
-            )
-        if self.path.stem in {name.split(".")[0] for name in tables()}:
-            raise DatabaseNameError(
-                f"{self.path.name}: DuckDB takes a file's name for a database's, and {self.path.stem} is the name of a schema in it; "
-                "give the file another name."
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         settings = {

@@ -1,6 +1,7 @@
 """What the tests share: a warehouse in a temporary folder, a small real corpus, one run of the whole graph over it."""
 
 import os
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -8,7 +9,19 @@ import pytest
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
+EXIT_STATUS = pytest.StashKey[int]()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_sessionfinish(session, exitstatus):
+    session.config.stash[EXIT_STATUS] = exitstatus
+
+
+def pytest_unconfigure(config):
+    """Leave at once, as the command line does: its `main` says why."""
+    if EXIT_STATUS in config.stash:
+        sys.stdout.flush()
+        os._exit(config.stash[EXIT_STATUS])
 
 
 @pytest.fixture

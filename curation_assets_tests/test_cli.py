@@ -7,7 +7,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from curation_assets.audit import printable
 from curation_assets.cli import FAILED, NOT_FOUND, RECIPES, USAGE, app, sources_of
+from curation_assets.home import lasting_path
 
 runner = CliRunner()
 
@@ -22,7 +24,7 @@ def database(curated, tmp_path):
 def invoke(*arguments, code=0):
     result = runner.invoke(app, list(arguments))
     assert result.exit_code == code, result.output
-    return result.output
+    return re.sub(r"\s*│\n│\s*", " ", result.output)  # what typer boxes and wraps
 
 
 def test_help_names_every_command_and_exit_code():
@@ -48,6 +50,11 @@ def test_mistakes_have_their_own_exit_code_and_a_sentence(database, tmp_path):
     assert "there is no file" in invoke("run", "--source", str(tmp_path / "none.jsonl"), *database, code=USAGE)
     assert "The assets are" in invoke("run", "--select", "nonsense", *database, code=USAGE)
     assert "give one" in invoke("run", "--text-field", "body", *database, code=USAGE)
+    (tmp_path / "t.txt").write_text("text")
+    source = ["run", "--source", str(tmp_path / "t.txt")]
+    assert "leaves out raw" in invoke(*source, "--select", "cleaned", *database, code=USAGE)
+    assert "name of a schema" in invoke(*source, "--database", str(tmp_path / "filtered.duckdb"), code=USAGE)
+    assert "format" in invoke(*source, "--format", "foo", *database, code=USAGE)
 
 
 def test_a_wrong_config_is_named(tmp_path, monkeypatch):
@@ -56,6 +63,16 @@ def test_a_wrong_config_is_named(tmp_path, monkeypatch):
     recipe.write_text("ops: {deduped: {config: {min_jacard: 0.8}}}", encoding="utf-8")
     said = invoke("run", "--recipe", str(recipe), "--database", str(tmp_path / "c.duckdb"), code=USAGE)
     assert "min_jacard" in said
+    recipe.write_text("ops: {filterd: {config: {min_words: 5}}}", encoding="utf-8")
+    said = invoke("run", "--recipe", str(recipe), "--database", str(tmp_path / "c.duckdb"), code=USAGE)
+    assert "filterd" in said
+    assert "filtered" in said
+    recipe.write_text("ops:", encoding="utf-8")
+    assert "hold `ops:`" in invoke("run", "--recipe", str(recipe), code=USAGE)
+
+
+def test_control_characters_of_a_record_do_not_reach_the_terminal():
+    assert printable("a\x1b[31mred\u202e") == "a\\x1b[31mred\\x202e"
 
 
 def test_sources_are_named_after_their_files():
@@ -63,6 +80,9 @@ def test_sources_are_named_after_their_files():
         config["name"] for config in sources_of(["a/reviews.jsonl.gz", "b/reviews.csv", "crawl/**/*.json", "*.txt"], {})
     ]
     assert names == ["reviews", "reviews_2", "crawl", "source"]
+    known = {lasting_path("a/reviews.csv"): "reviews"}
+    names = [config["name"] for config in sources_of(["b/reviews.csv", "a/reviews.csv"], {}, known)]
+    assert names == ["reviews_2", "reviews"]
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -5,11 +5,13 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from conftest import materialize
 
 from curation_assets import audit
 from curation_assets.checks.invariants import invariant_check
+from curation_assets.stages.curated_set import CANDIDATES, CuratedSetConfig, draw
 from curation_assets.tables import SQL, read_table, tables
-from curation_assets.warehouse import Warehouse
+from curation_assets.warehouse import StaleError, Warehouse
 
 DECIDING = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "curated_set": "filtered"}
 
@@ -144,13 +146,12 @@ BREAKAGES = {
     "curated_set_loses_no_record": "delete from curated_set.records where record_id = (select min(record_id) from curated_set.records)",
     "embeddings_covers_every_record": "insert into embeddings.vectors select * from embeddings.vectors limit 1",
     "clusters_covers_every_record": "delete from clusters.assignments where record_id = (select min(record_id) from clusters.assignments)",
-    "density_covers_every_record": "update density.scores set record_id = 'x' where record_id = (select min(record_id) from density.scores)",
+    "density_covers_every_record": "update density.scores set record_id = 'x' where density = (select max(density) from density.scores)",
     "quality_scores_covers_every_record": "delete from quality_scores.scores",
     "every_row_read_is_accounted_for": "update raw.batches set rows_read = rows_read + 1",
     "every_duplicate_points_to_a_kept_record": "delete from deduped.records "
     "where record_id in (select matched_record_id from deduped.pairs)",
-    "every_filter_drop_breaks_its_threshold": "update ledger.decisions set value = threshold "
-    "where stage = 'filtered' and verdict = 'drop'",
+    "every_filter_drop_breaks_its_threshold": "update ledger.decisions set value = threshold where stage = 'filtered'",
     "no_arm_trains_on_held_out_text": "update eval_report.arms set is_in_everything = true where len(heldout_in) > 0",
 }
 
@@ -182,3 +183,46 @@ def test_critical_expectations_catch_bad_rows_and_name_them(curated, tmp_path):
     assert "quality" in failures[0]
     assert "1.5" in failures[0]
     assert missing_columns(copy, "cleaned.records", ["license"]) == ["cleaned.records lacks the column license"]
+
+
+def test_measures_of_other_records_are_refused_by_name(curated, tmp_path):
+    copy = Warehouse(database=str(tmp_path / "stale.duckdb"))
+    shutil.copy(curated.path, copy.path)
+    with copy.get_connection() as connection:
+        connection.execute(
+            "delete from filtered.records where record_id = (select min(record_id) from filtered.records)"
+        )
+    with pytest.raises(StaleError, match="Materialize embeddings first"):
+        copy.vectors()
+    with pytest.raises(StaleError, match="Materialize density first"):
+        copy.require_all_records("density.scores")
+
+
+def test_a_budget_that_no_record_fits_and_two_budgets_are_refused(curated):
+    candidates = curated.query(CANDIDATES)
+    with pytest.raises(ValueError, match="no record fits"):
+        draw(candidates, CuratedSetConfig(budget_tokens=1))
+    with pytest.raises(ValueError, match="give one"):
+        draw(candidates, CuratedSetConfig(budget_tokens=1, budget_records=1))
+    with pytest.raises(ValueError, match="no record is left"):
+        draw(candidates.head(0), CuratedSetConfig())
+
+
+def test_the_draw_does_not_depend_on_the_company_of_a_record(curated):
+    candidates = curated.query(CANDIDATES)
+    everyone = dict(draw(candidates, CuratedSetConfig()).select("record_id", "draw").iter_rows())
+    some = dict(draw(candidates.tail(100).reverse(), CuratedSetConfig()).select("record_id", "draw").iter_rows())
+    assert all(everyone[record] == pytest.approx(value) for record, value in some.items())
+
+
+def test_changing_a_threshold_measures_nothing_anew(curated, tmp_path):
+    copy = Warehouse(database=str(tmp_path / "again.duckdb"))
+    shutil.copy(curated.path, copy.path)
+    assert materialize(copy, {"filtered": {"max_duplicate_5gram_char_ratio": 0.01}}, ["filtered"]).success
+    copy.release_run()
+    last = copy.query(
+        "select notes ->> 'signals_measured' as measured from ledger.runs where stage = 'filtered' order by finished_at"
+    )
+    assert last["measured"].to_list() == ["true", "false"]
+    assert copy.rows("filtered.records") < curated.rows("filtered.records")
+    assert audit.funnel(copy).filter(pl.col("is_out_of_date"))["stage"].unique().to_list() == ["curated_set"]

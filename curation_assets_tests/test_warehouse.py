@@ -106,6 +106,9 @@ def test_a_kill_in_the_middle_of_embeddings_costs_at_most_a_chunk(tmp_path):
         "(select count(distinct text_hash) from embeddings.cache) as texts from embeddings.vectors"
     ).row(0)
     assert counts == (200, 200, 200, 200)
+    # The killed run does not stay "started" in the history, where it would hold a place in the queue.
+    with dg.DagsterInstance.from_config(options["env"]["DAGSTER_HOME"]) as instance:
+        assert sorted(run.status.value for run in instance.get_runs()) == ["FAILURE", "SUCCESS"]
 
 
 def test_two_runs_at_once_both_finish_and_the_ledger_holds_both(tmp_path):

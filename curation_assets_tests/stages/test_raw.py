@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.readers import SourceError
 from curation_assets.stages.cleaned import cleaned
-from curation_assets.stages.raw import raw
+from curation_assets.stages.raw import RawConfig, SourceConfig, files_of, known_sources, raw
 from curation_assets.warehouse import Warehouse
 
 
@@ -77,6 +78,40 @@ def test_another_text_field_is_another_reading_of_the_same_file(warehouse, tmp_p
     ingest(warehouse, path)
     ingest(warehouse, path, text_field="body")
     assert texts(warehouse, "cleaned.records") == ["the body"]
+
+
+def test_a_licence_stated_later_reaches_the_records(warehouse, notes):
+    ingest(warehouse, notes)
+    ingest(warehouse, notes, license="MIT")
+    assert warehouse.query("select distinct license from cleaned.records")["license"].to_list() == ["MIT"]
+    assert warehouse.rows("cleaned.records") == 5
+
+
+def test_reading_on_without_sources_takes_the_settings_of_the_last_time(warehouse, tmp_path):
+    path = tmp_path / "notes.jsonl"
+    write(path, [{"id": 1, "a": "alpha", "b": "beta"}])
+    ingest(warehouse, path, text_field="b")
+    ingest(warehouse, path, text_field="a")
+    assert [source.text_field for source in known_sources(warehouse)] == ["a"]
+    path.unlink()
+    assert list(files_of(known_sources(warehouse), may_be_gone=True)) == []
+
+
+def test_a_file_of_the_same_name_elsewhere_is_refused_not_taken_for_a_new_version(warehouse, notes, tmp_path):
+    ingest(warehouse, notes)
+    other = tmp_path / "elsewhere" / notes.name
+    other.parent.mkdir()
+    write(other, [{"id": 1, "text": "another file"}])
+    with pytest.raises(SourceError, match="another name"):
+        ingest(warehouse, other)
+    notes.unlink()
+    batch = ingest(warehouse, other)  # now it can only be the same file, moved
+    assert batch["rows_added"] == 1
+
+
+def test_two_sources_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="given more than once"):
+        RawConfig(sources=[SourceConfig(name="x", path="a.jsonl"), SourceConfig(name="x", path="b.jsonl")])
 
 
 def test_ids_are_the_same_on_another_machine_and_in_another_order(tmp_path):
