@@ -28,7 +28,7 @@ def texts_file(tmp_path, name, rows):
     path = tmp_path / f"{name}.jsonl"
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "mu", "nu", "xi"]
     lines = [
-        {"id": i, "text": " ".join(f"{words[(i * 7 + k * k) % 13]}{(i * 31 + k) % 97}" for k in range(60))}
+        {"id": i, "text": " ".join(f"{words[(i * 7 + k * k) % 13]}{(i * 31 + k) % 97}" for k in range(30))}
         for i in range(rows)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -71,5 +71,6 @@ def _lengths(warehouse: Warehouse) -> pl.Series:
 
 def _steps(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(
-        "select unnest(cleaning_steps) as step, count(*) as records from cleaned.records group by step order by records desc, step"
+        "select step, count(*) as records from (select unnest(cleaning_steps) as step from cleaned.records) "
+        "group by step order by records desc, step"
     )
