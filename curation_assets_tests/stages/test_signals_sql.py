@@ -238,3 +238,30 @@ def test_every_rule_reads_a_signal_that_decisions_compares():
     dropped_by(connection)
     compared = set(re.findall(r"signals\.(\w+)::double", tables()["filtered.decisions"].sql))
     assert {signal for (signal,) in connection.sql("select signal from filtered.rules").fetchall()} <= compared
+
+
+def test_the_defaults_are_the_published_thresholds():
+    """Gopher: Rae et al. 2021, appendix A1; FineWeb: Penedo et al. 2024, section 3.6."""
+    published = {
+        "min_words": 50,
+        "max_words": 100_000,
+        "min_mean_word_chars": 3,
+        "max_mean_word_chars": 10,
+        "max_hash_symbol_ratio": 0.1,
+        "max_ellipsis_ratio": 0.1,
+        "max_bullet_line_ratio": 0.9,
+        "max_ellipsis_line_ratio": 0.3,
+        "min_alpha_word_ratio": 0.8,
+        "min_stop_words": 2,
+        "max_duplicate_paragraph_ratio": 0.3,
+        "max_duplicate_paragraph_char_ratio": 0.2,
+        "max_duplicate_line_ratio": 0.3,
+        "gopher_max_duplicate_line_char_ratio": 0.2,
+        **{f"max_top_{n}gram_char_ratio": bound for n, bound in ((2, 0.2), (3, 0.18), (4, 0.16))},
+        **{f"max_duplicate_{n}gram_char_ratio": (20 - n) / 100 for n in range(5, 11)},
+        "min_terminal_punctuation_line_ratio": 0.12,
+        "max_short_line_ratio": 0.67,
+        "max_duplicate_line_char_ratio": 0.01,
+        "max_newline_word_ratio": 0.3,
+    }
+    assert published.items() <= THRESHOLDS.items()
