@@ -109,7 +109,11 @@ def run(
             if others := sorted(set(known.values()) - {one["name"] for one in sources}):
                 told = f"The database already holds {', '.join(others)}; what you give is added. --database names another file."
                 print(told, file=sys.stderr)
-        execute(config, database, select)
+        elif "raw" not in config["ops"] and not warehouse_at(database).has_table("raw.batches"):
+            message = f"{warehouse_at(database).path} knows no source yet; give one with --source PATH (or try `curate demo`)."
+            raise typer.BadParameter(message)
+        built = execute(config, database, select)
+        show_results(warehouse_at(database), is_evaluated="eval_report" in built)
 
 
 @app.command()
@@ -214,8 +218,11 @@ def warehouse_at(database: Path | None) -> "Warehouse":
     return Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
 
 
-def execute(config: dict[str, Any], database: Path | None, select: str | None) -> None:
-    """Run the job on Dagster's shared instance, printing progress; exit with FAILED if it does not succeed."""
+def execute(config: dict[str, Any], database: Path | None, select: str | None) -> set[str]:
+    """Run the job on Dagster's shared instance, printing progress; return the names of the assets it built.
+
+    Exits with FAILED if the run does not succeed.
+    """
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
@@ -247,6 +254,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         raise typer.Exit(USAGE) from error
     finally:
         warehouse.release_run()
+    return {key.to_user_string() for key in keys}
 
 
 def run_config_for(
@@ -327,7 +335,9 @@ def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:
         error = event.step_failure_data.error
         while error.cause is not None:
             error = error.cause
-        if error.cls_name != "DagsterAssetCheckFailedError":
+        if error.cls_name == "DagsterExecutionInterruptedError":
+            lines.append("Interrupted. What was committed is whole; run again to go on.")
+        elif error.cls_name != "DagsterAssetCheckFailedError":
             lines.append(f"{event.step_key} failed: {error.cls_name}: {error.message.split(':', 1)[-1].strip()}")
     return "\n".join(lines) or "The run failed; `make ui` shows its events."
 
@@ -351,27 +361,31 @@ def messages_for_the_reader() -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
-def tell_the_story(warehouse: "Warehouse", seconds: float) -> None:
-    """Print what the demo did: the funnel, the evaluation's verdict, and where to look next."""
+def show_results(warehouse: "Warehouse", *, is_evaluated: bool) -> None:
+    """Print where the records went and, if this run asked, whether that helped."""
     from curation_assets import audit
 
-    print(f"\nCurated in {seconds:.0f} s. Where the records went:\n")
+    print("\nWhere the records went (a record may break several rules):\n")
     print("\n".join(audit.funnel_lines(warehouse)))
-    print("\nDid it help? The same small language model, trained on each set for the same number of tokens:\n")
-    for slice_name, verdict in warehouse.query(
-        "select slice, verdict from eval_report.summary order by slice"
-    ).iter_rows():
-        print(f"  held-out {slice_name}: {verdict}")
+    if is_evaluated:
+        print("\nDid it help? The same small language model, trained on each set for the same number of tokens:\n")
+        verdicts = warehouse.query("select slice, verdict from eval_report.summary order by slice")
+        print("\n".join(f"  held-out {slice_name}: {verdict}" for slice_name, verdict in verdicts.iter_rows()))
+    print(f"\nThe database is {warehouse.path}; `curate trace RECORD` and `curate sql QUERY` ask it.")
+
+
+def tell_the_story(warehouse: "Warehouse", seconds: float) -> None:
+    """Print what the demo did: the funnel, the evaluation's verdict, and where to look next."""
+    print(f"\nCurated in {seconds:.0f} s.")
+    show_results(warehouse, is_evaluated=True)
     example = warehouse.query(
         "select source_record_id from deduped.pairs where kind = 'near' order by similarity, source_record_id limit 1"
     )
     shown = example["source_record_id"].item() if len(example) else "RECORD"
+    print("\nNext:\n  make ui   the graph, its numbers and plots, on http://127.0.0.1:3000")
+    print(f"  .venv/bin/curate trace {json.dumps(shown)}   why that record is out, and which copy was kept")
     print(
-        "\nNext:\n"
-        f"  make ui                        the graph, its numbers and plots, on http://127.0.0.1:3000\n"
-        f"  .venv/bin/curate trace {json.dumps(shown)}   why that record is out, and which copy was kept\n"
-        "  .venv/bin/curate sql 'from clusters.profiles order by records desc limit 5'\n"
-        f"  The database is {warehouse.path}; any DuckDB tool opens it."
+        "  .venv/bin/curate sql 'select words[:5], records, mean_quality from clusters.profiles order by records desc limit 5'"
     )
 
 

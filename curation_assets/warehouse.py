@@ -57,7 +57,7 @@ class StaleError(Exception):
 
 
 class DatabaseNameError(Exception):
-    """The database file has the name of one of the schemas in it."""
+    """The database file has the name of one of the schemas in it, or is no database."""
 
 
 class Warehouse(DuckDBResource):
@@ -90,6 +90,7 @@ class Warehouse(DuckDBResource):
             raise NoSuchDatabaseError(
                 f"There is no database at {self.path}. `curate run` makes one; --database names another."
             )
+        self._refuse_other_files()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         settings = {
             "memory_limit": self.memory_limit,
@@ -102,6 +103,15 @@ class Warehouse(DuckDBResource):
                 yield connection
             finally:
                 connection.close()
+
+    def _refuse_other_files(self) -> None:
+        """A DuckDB file has DUCK after its 8-byte checksum; anything else given as --database is a mistake."""
+        if self.path.is_file() and self.path.stat().st_size:
+            with self.path.open("rb") as file:
+                if file.read(12)[8:] != b"DUCK":
+                    raise DatabaseNameError(
+                        f"{self.path} is no DuckDB database; --database takes the file to keep the results in."
+                    )
 
     @property
     def spool_folder(self) -> Path:

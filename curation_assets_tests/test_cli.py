@@ -61,14 +61,22 @@ def test_a_wrong_config_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     recipe = tmp_path / "r.yaml"
     recipe.write_text("ops: {deduped: {config: {min_jacard: 0.8}}}", encoding="utf-8")
-    said = invoke("run", "--recipe", str(recipe), "--database", str(tmp_path / "c.duckdb"), code=USAGE)
+    (tmp_path / "t.txt").write_text("text")
+    source = ["--source", str(tmp_path / "t.txt"), "--database", str(tmp_path / "c.duckdb")]
+    said = invoke("run", "--recipe", str(recipe), *source, code=USAGE)
     assert "min_jacard" in said
     recipe.write_text("ops: {filterd: {config: {min_words: 5}}}", encoding="utf-8")
-    said = invoke("run", "--recipe", str(recipe), "--database", str(tmp_path / "c.duckdb"), code=USAGE)
+    said = invoke("run", "--recipe", str(recipe), *source, code=USAGE)
     assert "filterd" in said
     assert "filtered" in said
     recipe.write_text("ops:", encoding="utf-8")
     assert "hold `ops:`" in invoke("run", "--recipe", str(recipe), code=USAGE)
+
+
+def test_a_new_database_needs_a_source_and_another_file_is_no_database(tmp_path):
+    assert "knows no source" in invoke("run", "--database", str(tmp_path / "c.duckdb"), code=USAGE)
+    (tmp_path / "data.csv").write_text("id,text\n1,a text\n")
+    assert "no DuckDB database" in invoke("funnel", "--database", str(tmp_path / "data.csv"), code=USAGE)
 
 
 def test_control_characters_of_a_record_do_not_reach_the_terminal():

@@ -185,7 +185,11 @@ def _pair_rule(request: str, extra: str | None, answers: Sequence[str]) -> TextR
     def text(record: Mapping[str, Any]) -> str:
         answer = next((name for name in answers if name in record), answers[0])
         middle = [_string(record, extra)] if extra and record.get(extra) is not None else []
-        return "\n".join(part for part in [_string(record, request), *middle, _string(record, answer)] if part)
+        asked, answered = _string(record, request), _string(record, answer)
+        for name, said in ((request, asked), (answer, answered)):
+            if not said.strip():
+                raise Unusable(f"the field '{name}' is empty; an instruction needs a request and an answer.")
+        return "\n".join(part for part in [asked, *middle, answered] if part)
 
     return TextRule(
         "instruction",

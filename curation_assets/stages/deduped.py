@@ -45,7 +45,7 @@ class DedupedConfig(dg.Config):
         default=Survivor.longest,
         description="Which copy is kept: the longest text, the first one by source, file and row, or the newest by its "
         "owner's time (a timestamp or a number; without one it comes last). "
-        "Ties go to the smaller record_id, so the result does not depend on the order of the input.",
+        "Ties go to the first one by source, file and row, so the result does not depend on the order of the input.",
     )
     seed: int = Field(default=0, description="Seed of the MinHash permutations.")
 
@@ -78,8 +78,7 @@ RANKED = (
     "case $survivor when 'longest' then -len(text) end, "
     "case $survivor when 'newest' then try_cast(record_time as timestamptz) end desc nulls last, "
     "case $survivor when 'newest' then try_cast(record_time as double) end desc nulls last, "
-    "case $survivor when 'first' then source || chr(31) || source_uri end, "
-    "case $survivor when 'first' then source_row end, record_id) - 1 as rank from cleaned.records"
+    "source, source_uri, source_row, record_id) - 1 as rank from cleaned.records"
 )
 """Every record with its place in the order of survival, 0 the first to be kept."""
 

@@ -61,6 +61,7 @@ def embeddings(
         or precision_of_cache(warehouse, embedder)
         or embedder.fastest_precision(sample_texts(warehouse))
     )
+    warn_of_other_languages(warehouse, embedder)
     computed = embed_missing(warehouse, embedder, config.chunk_texts)
     rows_in = warehouse.rows("filtered.records")
     with warehouse.commit(context, config, rows_in=rows_in, main="embeddings.vectors", started=started) as commit:
@@ -78,6 +79,19 @@ def embeddings(
             "precision": embedder.precision,
         }
     return materialized(warehouse, "embeddings.vectors")
+
+
+def warn_of_other_languages(warehouse: Warehouse, embedder: Embedder) -> None:
+    """Say so where most records are in another language than the default model was made for."""
+    other = warehouse.value(
+        "select avg((language not in ('en', 'und'))::int) as share from filtered.signals join filtered.records using (record_id)"
+    )
+    if embedder.model == DEFAULT_MODEL and other > 0.5:
+        logger.warning(
+            "embeddings: %.0f %% of the records are not English, and the default model is an English one; "
+            "clusters and density will be coarse. embeddings.model in a recipe names another (a multilingual one).",
+            100 * other,
+        )
 
 
 def sample_texts(warehouse: Warehouse) -> list[str]:

@@ -6,6 +6,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from pydantic import Field
 
+from curation_assets import audit
 from curation_assets.algorithms import coverage, proxy_model
 from curation_assets.pages import BLUE, GREY, figure, markdown_table, materialized
 from curation_assets.progress import logger, reporter
@@ -97,7 +98,7 @@ def eval_report(
     return materialized(
         warehouse,
         "eval_report.results",
-        plots={"perplexity": perplexity_chart(measured)},
+        plots={"perplexity": perplexity_chart(measured), "funnel": funnel_chart(audit.funnel(warehouse))},
         verdict=dg.MetadataValue.md(
             "\n\n".join(f"**{name}**: {text}" for name, text in summary.select("slice", "verdict").iter_rows())
         ),
@@ -206,6 +207,20 @@ def summarise(measured: pl.DataFrame, slices: list[str]) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows + missing, schema=SUMMARY)
+
+
+def funnel_chart(funnel: pl.DataFrame) -> Figure:
+    """Records kept and dropped by each stage that decides."""
+    stages = funnel.unique("stage", maintain_order=True)
+    drawing, axes = figure(6.5, 2.6)
+    places = range(len(stages))
+    axes.barh(places, stages["rows_out"].to_list(), color=BLUE, label="kept")
+    axes.barh(places, stages["rows_dropped"].to_list(), left=stages["rows_out"].to_list(), color=GREY, label="dropped")
+    axes.set_yticks(places, stages["stage"].to_list())
+    axes.invert_yaxis()
+    axes.set_xlabel("records")
+    axes.legend(frameon=False)
+    return drawing
 
 
 def perplexity_chart(measured: pl.DataFrame) -> Figure:

@@ -216,6 +216,12 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
             )
     for note in account["notes"]:
         logger.info("raw: %s", note)
+    if account["rows_rejected"]:
+        first = "select coalesce(min_by(reason, source_row), any_value(reason)) as reason from raw.rejects where batch_id = $id"
+        said = warehouse.value(first, id=account["batch_id"])
+        logger.warning(
+            "raw: %s: not readable: %s (see raw.rejects). First: %s", file.uri, f"{account['rows_rejected']:,}", said
+        )
     return account
 
 
