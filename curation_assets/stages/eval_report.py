@@ -219,7 +219,7 @@ def funnel_chart(funnel: pl.DataFrame) -> Figure:
     axes.set_yticks(places, stages["stage"].to_list())
     axes.invert_yaxis()
     axes.set_xlabel("records")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     return drawing
 
 
