@@ -1,13 +1,14 @@
-"""The DuckDB file: the only module that imports duckdb.
+"""The DuckDB file: the only module that opens it.
 
 One file, many processes: a UI run, two `curate run`s and a `curate sql` may all want it. DuckDB lets one process open a
-file for writing, so a lock file beside the database queues everybody, readers too, and nobody holds it while
-computing: a stage reads what it needs to a spool beside the database, lets go, computes, and commits everything it has
-made (tables, ledger decisions, its run row) in one short transaction. After a kill at any point the file holds the old
-version or the new one, whole. A second lock, held for a whole run, makes runs wait for one another.
+file for writing, so a lock file beside the database queues everybody, readers too. What Python computes is computed
+without it: a stage reads what it needs to a spool beside the database, lets go, computes, and commits everything it has
+made (tables, ledger decisions, its run row) in one transaction; `raw` commits file by file, embeddings chunk by chunk.
+What SQL computes runs inside that transaction, so large signals or batches make readers wait. After a kill at any point the
+file holds the old version or the new one, whole. A second lock, held for a whole run, makes runs wait for one another.
 
 SQL comes from the files in sql/ and from literals in the stages; values are bound. The only names put into SQL as text
-are table names that `tables()` read off sql/.
+are those of tables and columns that `tables()` read off sql/.
 """
 
 import contextlib

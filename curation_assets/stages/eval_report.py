@@ -19,10 +19,12 @@ from curation_assets.stages.embeddings import embeddings
 from curation_assets.warehouse import Warehouse
 
 CHARS_PER_TOKEN = 8
-"""More characters than any token budget needs: a token of the proxy's vocabulary is about three on average."""
+"""Characters fetched per training token: meant to be more than a token of the proxy's small vocabulary stands for."""
 
 HELDOUT_CHARS = 300_000
-"""Held-out text read per slice: about 100,000 tokens, enough that its sampling error is far below that of the seeds."""
+"""Characters of held-out text fetched per slice; the proxy reads the first 16,384 tokens of it."""
+
+CAVEAT = "The interval covers the luck of training, not that of which records were drawn or held out."
 
 REFERENCE_RECORDS = 2_000
 
@@ -197,7 +199,7 @@ def summarise(measured: pl.DataFrame, slices: list[str]) -> pl.DataFrame:
         part = compared.filter(slice=name)
         means = dict(part.select("arm", "perplexity").iter_rows())
         curated = part.row(by_predicate=pl.col("arm") == "curated", named=True)
-        verdict = f"{proxy_model.verdict(part)} Trained on everything it reads {means['everything']:.1f}."
+        verdict = f"{proxy_model.verdict(part)} Trained on everything it reads {means['everything']:.1f}. {CAVEAT}"
         rows.append(
             {
                 "slice": name,
