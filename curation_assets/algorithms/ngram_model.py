@@ -36,6 +36,7 @@ END = 256  # the symbol behind a word's last byte, and before its first
 BEFORE = 32  # of the last byte but one the model of spelling knows the low five bits: all of a letter, in 8 MB
 LEAST_DISCOUNT, MOST_DISCOUNT = 0.1, 0.95  # ours: where so few n-grams occur once or twice that the estimate is 0 or 1
 LARGEST_LOG2 = 1_000.0  # a perplexity above 2^1000 is given as that, to stay a finite float
+SAMPLED = 16
 
 _START = np.uint64(0x6A09E667F3BCC909)  # stands before the first word
 _ROOT = np.uint64(0x243F6A8885A308D3)  # the key of the empty n-gram
@@ -176,31 +177,17 @@ def cross_fitted(
 
 
 def _capacity(parts: list[Words], order: int) -> int:
-    """Cells for all distinct n-grams and contexts at a load of at most .8, a power of two."""
-    distinct = order + 1
-    for n in range(1, order + 1):
-        keys = np.empty(sum(len(part.hashes) for part in parts), np.uint64)
-        start = 0
-        for part in parts:
-            _keys(part.hashes, part.offsets, n, keys[start : start + len(part.hashes)])
-            start += len(part.hashes)
-        keys.sort()
-        distinct += 1 + np.count_nonzero(keys[1:] != keys[:-1])
-    return 1 << int(np.ceil(np.log2(distinct / 0.8)))
+    """Cells for all distinct n-grams and contexts at a load of at most .8, a power of two.
 
-
-def _spelling(singles: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Log probabilities float32[257 × BEFORE, 257] from the counts after two bytes and after one.
-
-    p2 = (c2 + T2 · p1) / (n2 + T2) with T2 the number of distinct symbols seen there (Witten & Bell 1991, method C);
-    p1 likewise over a uniform one.
+    Their number is estimated from one key in `SAMPLED`, with four standard deviations on top: counting them all takes
+    as long as fitting.
     """
-    lower = np.full(END + 1, 1 / (END + 1))
-    for counts in (singles, pairs):
-        kinds = np.maximum(np.count_nonzero(counts, axis=1), 1)[:, None]
-        probabilities = (counts + kinds * lower) / (counts.sum(axis=1, keepdims=True) + kinds)
-        lower = np.repeat(probabilities, BEFORE, axis=0)
-    return np.log(probabilities).astype(np.float32)
+    bound = 0.0
+    for n in range(1, order + 1):
+        sampled = [_sampled_keys(part.hashes, part.offsets, n) for part in parts]
+        distinct = len(np.unique(np.concatenate(sampled)))
+        bound += SAMPLED * (distinct + 4 * np.sqrt(distinct) + 8)
+    return 1 << int(np.ceil(np.log2(bound / 0.8)))
 
 
 def _score_part(model: NgramModel, part: Words) -> Perplexity:
@@ -228,15 +215,39 @@ def _find(cells: np.ndarray, key: np.uint64) -> tuple[int, np.uint32]:
     return slot, mark
 
 
-@njit(types.void(_HASHES, _PLACES, types.int64, _HASHES), cache=True, nogil=True)
-def _keys(hashes: np.ndarray, offsets: np.ndarray, n: int, keys: np.ndarray) -> None:
-    """Fill `keys` with that of the n words that end at each word, starts of texts included."""
+@njit(_HASHES(_HASHES, _PLACES, types.int64), cache=True, nogil=True)
+def _sampled_keys(hashes: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
+    """The keys of all runs of n words, those that reach over a text's start included, of which one in `SAMPLED` is kept."""
+    keys = np.empty(len(hashes), np.uint64)
+    found = 0
     for text in range(len(offsets) - 1):
         for at in range(offsets[text], offsets[text + 1]):
             key = _ROOT
             for k in range(at - n + 1, at + 1):
                 key = _longer(key, hashes[k] if k >= offsets[text] else _START)
-            keys[at] = key
+            keys[found] = key
+            found += (key >> _HALF) % SAMPLED == 0
+    return keys[:found].copy()
+
+
+@njit(types.float32[:, ::1](types.uint32[:, ::1], types.uint32[:, ::1]), cache=True, nogil=True)
+def _spelling(singles: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Log probabilities float32[257 × BEFORE, 257] from the counts after one byte and after two.
+
+    p2 = (c2 + T2 · p1) / (n2 + T2) with T2 the number of distinct symbols seen there, at least 1 (Witten & Bell 1991,
+    method C); p1 likewise over a uniform one.
+    """
+    spelling = np.empty((len(pairs), END + 1), np.float32)
+    lower = np.empty(END + 1)
+    for last in range(END + 1):
+        total, kinds = singles[last].sum(), max(np.count_nonzero(singles[last]), 1)
+        for symbol in range(END + 1):
+            lower[symbol] = (singles[last, symbol] + kinds / (END + 1)) / (total + kinds)
+        for row in range(last * BEFORE, (last + 1) * BEFORE):
+            total, kinds = pairs[row].sum(), max(np.count_nonzero(pairs[row]), 1)
+            for symbol in range(END + 1):
+                spelling[row, symbol] = np.log((pairs[row, symbol] + kinds * lower[symbol]) / (total + kinds))
+    return spelling
 
 
 @njit(inline="always")
