@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 MOST_ENTRIES = 4_000_000  # of resampled weights held at once
 REPLICATES = 1_000
@@ -169,6 +170,27 @@ def calibration_error(
         return np.abs((drawn * (truth - scores)) @ is_in).sum(axis=1) / drawn.sum(axis=1)
 
     return _figure(error, _weights(weights, len(scores)), None, replicates, confidence, seed)
+
+
+def platt(margins: np.ndarray, truth: np.ndarray, *, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """Slope ≥ 0 and offset of the logistic curve that turns margins into probabilities (Platt 1999), by log loss.
+
+    `truth` in [0, 1], classes or probabilities. Margins that order records the wrong way round get slope 0: all the
+    same probability, the mean. Give margins of records that were not fitted on.
+    """
+    from scipy.optimize import minimize
+
+    margins, truth = _numbers(margins, truth)
+    w = _weights(weights, len(margins))
+    share = w / w.sum()
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = parameters[0] * margins + parameters[1]
+        error = share * (expit(z) - truth)
+        return float(share @ (np.logaddexp(0, z) - truth * z)), np.array([error @ margins, error.sum()])
+
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)])
+    return float(found.x[0]), float(found.x[1])
 
 
 def _numbers(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ asking, its cache and its bill live in the stage. The design is ours, with the a
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from curation_assets.algorithms.agreement import Agreement, cohen_kappa
 from curation_assets.algorithms.calibration import (
@@ -15,6 +16,7 @@ from curation_assets.algorithms.calibration import (
     Reliability,
     calibration_error,
     mean,
+    platt,
     reliability,
     spearman,
 )
@@ -80,7 +82,7 @@ class Student(NamedTuple):
     def predict(self, features: np.ndarray) -> np.ndarray:
         """P(yes) of records, float64[n], for features float[n, d]; a feature that is not a number counts as average."""
         margins = _standardised(self, features) @ self.weights + self.intercept
-        return _logistic(self.slope * margins + self.offset)
+        return expit(self.slope * margins + self.offset)
 
 
 def choose_for_llm(
@@ -244,7 +246,7 @@ def _fit(features: np.ndarray, p_yes: np.ndarray, weights: np.ndarray) -> Studen
         best = min(best, (float(((y - left_out) ** 2).mean()), float(penalty), left_out), key=lambda found: found[0])
     _, penalty, left_out = best
     coefficients = right.T @ (singular / (singular**2 + penalty) * projected)
-    slope, offset = _calibrated(left_out, p_yes, weights)
+    slope, offset = platt(left_out, p_yes, weights=weights)
     return student._replace(
         weights=coefficients,
         intercept=float(middle - centre @ coefficients),
@@ -268,27 +270,6 @@ def _scaling(features: np.ndarray) -> Student:
 def _standardised(student: Student, features: np.ndarray) -> np.ndarray:
     cut = np.clip(np.asarray(features, dtype=np.float64), student.low, student.high)
     return np.nan_to_num((cut - student.mean) / student.deviation, nan=0.0)
-
-
-def _calibrated(margins: np.ndarray, p_yes: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Slope ≥ 0 and offset of the logistic curve through soft targets, by weighted log loss."""
-    from scipy.optimize import minimize
-
-    share = weights / weights.sum()
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        z = parameters[0] * margins + parameters[1]
-        error = share * (_logistic(z) - p_yes)
-        return float(share @ (np.logaddexp(0, z) - p_yes * z)), np.array([error @ margins, error.sum()])
-
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)])
-    return float(found.x[0]), float(found.x[1])
-
-
-def _logistic(z: np.ndarray) -> np.ndarray:
-    from scipy.special import expit
-
-    return expit(z)
 
 
 def _figures(
