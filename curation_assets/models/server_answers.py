@@ -1,9 +1,11 @@
 """Read what an OpenAI-compatible server answers: the text, the likeliest first tokens, the count of tokens."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from curation_assets.models.ask_llm import Answer, answer_word
 from curation_assets.models.server_client import Unavailable
 
 
@@ -63,3 +65,39 @@ def first_word(text: str) -> str | None:
     """
     match = re.match(r"[\W_]*(yes|no)\b", text, re.IGNORECASE)
     return match[1].lower() if match else None
+
+
+def read_logprobs(generated: Generated) -> Answer:
+    """Add up what the likeliest first tokens give yes and no; what the server does not list counts as 0.
+
+    >>> round(read_logprobs(Generated("", [("Yes", -0.7), (" yes", -1.6), ("The", -2.0)], 90, 1)).yes, 3)
+    0.698
+    """
+    masses = {"yes": 0.0, "no": 0.0}
+    for token, logprob in generated.first:
+        if word := answer_word(token):
+            masses[word] += math.exp(min(logprob, 0.0))
+    error = None
+    if not any(masses.values()):
+        seen = ", ".join(repr(token) for token, _ in generated.first[:5])
+        error = f"Neither yes nor no is among the {len(generated.first)} likeliest first tokens ({seen}, …)."
+    tokens = generated.prompt_tokens, generated.completion_tokens
+    return Answer(masses["yes"], masses["no"], "logprobs", error, *tokens, calls=1)
+
+
+def count_votes(answers: Sequence[Generated]) -> Answer:
+    """Shares of yes and no among k sampled answers; an answer that begins with neither is no vote, but one of the k.
+
+    Smoothed by half an answer each (Jeffreys' prior, Beta(1/2, 1/2)): yes / (yes + no) is the posterior mean, and no text
+    gets 0 or 1 from a few votes. 0 and 0 where none was a vote.
+
+    >>> count_votes([Generated("Yes", None, 90, 1), Generated("- no", None, 90, 2), Generated("yes.", None, 90, 2)])[:3]
+    (0.625, 0.375, 'votes')
+    """
+    words = [first_word(answer.text) for answer in answers]
+    yes, no, k = words.count("yes"), words.count("no"), len(words)
+    used = sum(answer.prompt_tokens for answer in answers), sum(answer.completion_tokens for answer in answers)
+    if not yes + no:
+        error = f"None of {k} sampled answers begins with yes or no (the first: {answers[0].text[:40]!r})."
+        return Answer(0.0, 0.0, "votes", error, *used, calls=k)
+    return Answer((yes + 0.5) / (k + 1), (no + 0.5) / (k + 1), "votes", None, *used, calls=k)

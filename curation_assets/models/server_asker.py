@@ -20,7 +20,6 @@ from curation_assets.models.ask_llm import (
     Answers,
     AskStopped,
     Prompt,
-    answer_word,
     failed,
     fill,
     gathered,
@@ -28,7 +27,7 @@ from curation_assets.models.ask_llm import (
     question,
     with_cue,
 )
-from curation_assets.models.server_answers import Generated, first_word, generated_from
+from curation_assets.models.server_answers import Generated, count_votes, generated_from, read_logprobs
 from curation_assets.models.server_client import Client, Refused, Stop, Unavailable
 from curation_assets.models.vocabulary import MAX_TOKEN_CHARS, control_tokens, token_spans
 from curation_assets.progress import logger
@@ -115,9 +114,12 @@ class ServerAsker:
     def revision(self) -> str:
         """The model's id and a hash of what /v1/models says about it, the times aside; asks the server once."""
         try:
-            listed = self._client.get("/models").get("data") or []
-        except (Refused, AttributeError):
-            listed = []
+            answer = self._client.get("/models", attempts=3)
+        except (Refused, Unavailable) as error:
+            if error.status is None:
+                raise
+            answer = None  # there is a server, but it has no such list
+        listed = (answer.get("data") or []) if isinstance(answer, dict) else []
         told = next((entry for entry in listed if isinstance(entry, dict) and entry.get("id") == self.model), None)
         if told is None:
             return f"{self.model}, not described by its server"
@@ -232,23 +234,7 @@ class ServerAsker:
             raise NotOffered(f"gives no log probabilities ({error}); trying its own yes/no endpoint.") from error
         if generated.first is None:
             raise NotOffered("answers without log probabilities; trying its own yes/no endpoint.")
-        masses = {"yes": 0.0, "no": 0.0}
-        for token, logprob in generated.first:
-            if word := answer_word(token):
-                masses[word] += math.exp(min(logprob, 0.0))
-        error = None
-        if not any(masses.values()):
-            seen = ", ".join(repr(token) for token, _ in generated.first[:5])
-            error = f"Neither yes nor no is among the {len(generated.first)} likeliest first tokens ({seen}, …)."
-        return Answer(
-            masses["yes"],
-            masses["no"],
-            "logprobs",
-            error,
-            generated.prompt_tokens,
-            generated.completion_tokens,
-            calls=1,
-        )
+        return read_logprobs(generated)
 
     def _by_decision(self, record: str) -> Answer:
         """Ask the System One endpoint (`transformers serve`, transformers.decision): the record is its state, the rest its question."""
@@ -267,39 +253,13 @@ class ServerAsker:
             if self._is_settled and (isinstance(error, Unavailable) or getattr(error, "status", 404) not in ABSENT):
                 raise
             raise NotOffered(f"has no yes/no endpoint that works ({error}); taking {self._votes} votes.") from error
-        used = answer.get("usage") or {}
-        return Answer(
-            yes,
-            1 - yes,
-            "decisions",
-            prompt_tokens=int(used.get("input_tokens") or 0),
-            completion_tokens=int(used.get("output_tokens") or 0),
-            calls=1,
-        )
+        tokens = int((answer.get("usage") or {}).get("input_tokens") or 0)
+        return Answer(yes, 1 - yes, "decisions", prompt_tokens=tokens, calls=1)
 
     def _by_votes(self, record: str) -> Answer:
-        """Shares of yes and no among sampled answers at temperature 1, each with its own seed.
-
-        Smoothed by half an answer each (Jeffreys' prior, Beta(1/2, 1/2)): yes / (yes + no) is the posterior mean, and no text
-        gets 0 or 1 from a few votes.
-        """
         prompt = self._filled(record)
-        answers = [
-            self._generate(prompt, max_tokens=VOTE_TOKENS, temperature=1, seed=seed) for seed in range(self._votes)
-        ]
-        words = [first_word(answer.text) for answer in answers]
-        yes, no, k = words.count("yes"), words.count("no"), len(words)
-        said = yes + no > 0
-        return Answer(
-            (yes + 0.5) / (k + 1) if said else 0.0,
-            (no + 0.5) / (k + 1) if said else 0.0,
-            "votes",
-            None
-            if said
-            else f"None of {k} sampled answers begins with yes or no (the first: {answers[0].text[:40]!r}).",
-            sum(answer.prompt_tokens for answer in answers),
-            sum(answer.completion_tokens for answer in answers),
-            calls=k,
+        return count_votes(
+            [self._generate(prompt, max_tokens=VOTE_TOKENS, temperature=1, seed=seed) for seed in range(self._votes)]
         )
 
     def _generate(
@@ -314,12 +274,8 @@ class ServerAsker:
         """Generate an answer to a prompt, as a chat where the server has one, else as the prompt's continuation."""
         while True:
             is_chat = self._path == "/chat/completions"
-            body: dict[str, Any] = {
-                "model": self.model,
-                self._limit_field: max_tokens,
-                "temperature": temperature,
-                "seed": seed,
-            }
+            body: dict[str, Any] = {"model": self.model, self._limit_field: max_tokens}
+            body |= {"temperature": temperature, "seed": seed}
             if is_chat:
                 body["messages"] = [{"role": "user", "content": prompt}]
             else:

@@ -37,7 +37,12 @@ class Refused(RuntimeError):
 
 
 class Unavailable(RuntimeError):
-    """No usable answer after all attempts."""
+    """No usable answer after all attempts; ``status`` is the last HTTP status, None if there was no answer at all."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        """Keep the HTTP status."""
+        super().__init__(message)
+        self.status = status
 
 
 class Stop(RuntimeError):
@@ -105,9 +110,9 @@ class Client:
         if self._key and self.base_url.startswith("http:") and host not in ("127.0.0.1", "localhost", "::1"):
             logger.warning("The key in %s goes to %s unencrypted; use https if you can.", api_key_variable, host)
 
-    def get(self, path: str) -> Any:
-        """Get what is at a path under the base address, as parsed JSON."""
-        return self._request("GET", path, None, tokens=0, attempts=self._attempts)
+    def get(self, path: str, *, attempts: int) -> Any:
+        """Get what is at a path under the base address, as parsed JSON; raises as `post` does."""
+        return self._request("GET", path, None, tokens=0, attempts=attempts)
 
     def post(self, path: str, body: dict[str, Any], *, tokens: int, attempts: int | None = None) -> Any:
         """Post JSON to a path under the base address, in its turn for so many tokens: the answer, as parsed JSON.
@@ -117,7 +122,7 @@ class Client:
         return self._request("POST", path, body, tokens=tokens, attempts=attempts or self._attempts)
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, *, tokens: int, attempts: int) -> Any:
-        pause, problem = 0.0, ""
+        pause, problem, status = 0.0, "", None
         for attempt in range(attempts):
             if self.stopped.wait(pause) or self.stopped.wait(self.pace.turn(tokens)):
                 raise Unavailable(f"Not asked any more: {problem or 'the run was stopped'}.")
@@ -130,16 +135,17 @@ class Client:
                     timeout=self._timeout,
                     allow_redirects=False,
                 )
-                if response.status_code == 200:
+                status = response.status_code
+                if status == 200:
                     return response.json()
                 self.pace.hold(self._check(response))
-                problem = f"{response.status_code} {self._message(response)}"
+                problem = f"{status} {self._message(response)}"
             except (requests.exceptions.SSLError, requests.exceptions.InvalidHeader) as error:
                 raise Stop(f"{self.base_url} cannot be asked: {self._clean(str(error))}") from None
             except requests.exceptions.RequestException as error:  # no connection, timeout, broken off, not JSON
                 problem = f"{type(error).__name__}: {self._clean(str(error))}"
             pause = random.uniform(0, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt))
-        raise Unavailable(f"{self.base_url}{path} gave no answer in {attempts} attempts. The last: {problem}")
+        raise Unavailable(f"{self.base_url}{path} gave no answer in {attempts} attempts. The last: {problem}", status)
 
     def _check(self, response: requests.Response) -> float:
         """Seconds the server wants everyone to wait before another attempt; raises where another is no use."""

@@ -112,7 +112,7 @@ class TransformersAsker:
         import torch
 
         text = prompt if self._chat or not self._causal else with_cue(prompt)
-        ids = torch.tensor([self._token_ids([text])[0][-self.limit :]], device=self._model.device)
+        ids = torch.from_numpy(self._token_ids([text])[0][None, -self.limit :]).to(self._model.device)
         with torch.inference_mode():
             generated = self._model.generate(
                 input_ids=ids,

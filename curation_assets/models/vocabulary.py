@@ -48,9 +48,11 @@ def control_tokens(tokenizer: object) -> tuple[list[str], np.ndarray]:
         if token.special or re.fullmatch(r"[<\[].+[>\]]", str(token))
     }
     special = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    tokens = {number: text for number, text in (added | special).items() if number != tokenizer.unk_token_id}
-    unknown = [tokenizer.unk_token] if tokenizer.unk_token else []
-    return [*tokens.values(), *unknown], np.array(sorted(tokens), dtype=np.int64)
+    tokens = added | special
+    texts = list(tokens.values())
+    if tokenizer.unk_token not in (tokenizer.eos_token, tokenizer.bos_token, tokenizer.pad_token):  # as GPT-2's is
+        tokens.pop(tokenizer.unk_token_id, None)
+    return texts, np.array(sorted(tokens), dtype=np.int64)
 
 
 def context_of(config: object, tokenizer: object) -> int:
