@@ -1,7 +1,8 @@
 """Small real language models, saved as a user's would be, with a tokenizer trained on the spot.
 
-The seq2seq one has random weights. The causal ones have learned to answer the pretraining prompt with yes for records about the sea and no for others, more or less: enough
-for P(yes) to differ between texts and for yes and no to be among the likeliest tokens.
+The seq2seq one has random weights. The causal ones have learned to answer the pretraining prompt with yes for records about
+the sea and no for others, more or less: enough for P(yes) to differ between texts and for yes and no to be among the
+likeliest tokens.
 """
 
 import random
@@ -15,7 +16,10 @@ CHATML = (
     "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
 CONTEXT = 1024
-WORDS = {"yes": "the sea has waves, tides and salt water".split(), "no": "buy now cheap offer click here".split()}
+WORDS = {
+    "yes": ["the", "sea", "has", "waves", "tides", "and", "salt", "water"],
+    "no": ["buy", "now", "cheap", "offer", "click", "here"],
+}
 
 
 def training_texts():

@@ -29,7 +29,7 @@ from curation_assets.models.ask_llm import (
 )
 from curation_assets.models.server_answers import Generated, count_votes, generated_from, read_logprobs
 from curation_assets.models.server_client import Client, Refused, Stop, Unavailable
-from curation_assets.models.vocabulary import MAX_TOKEN_CHARS, control_tokens, token_spans
+from curation_assets.models.vocabulary import MAX_TOKEN_CHARS, chat_text, control_tokens, token_spans
 from curation_assets.progress import logger
 
 TOP_LOGPROBS = (20, 5)
@@ -43,8 +43,8 @@ BYTES_PER_TOKEN = 3.0
 """Where there is no tokenizer. Ours: English prose takes 4 to 4.5 UTF-8 bytes a token, code about 3, a Korean syllable is 3
 bytes and about a token. So bills are over- rather than underestimated, and records cut early rather than too late."""
 
-CHAT_TOKENS = 16
-"""What a chat template adds to a prompt, about. Ours."""
+CHAT_TOKENS = 32
+"""What a chat template adds to a prompt, where there is no tokenizer: 12 with Qwen3, about 30 with Llama 3.1. Ours."""
 
 ABSENT = (404, 405, 501)
 """HTTP statuses of an address that is not there."""
@@ -102,7 +102,8 @@ class ServerAsker:
         self._concurrency, self._votes, self._extra = concurrency, votes, dict(extra or {})
         self._tokenizer = _loaded(tokenizer)
         self._control_tokens = control_tokens(self._tokenizer)[0] if tokenizer else []
-        self._record_tokens = max_tokens - CHAT_TOKENS - self._tokens_of(fill(prompt, ""))
+        self._chat_tokens = self._tokens_around_a_chat()
+        self._record_tokens = max_tokens - self._chat_tokens - self._tokens_of(fill(prompt, ""))
         if self._record_tokens < 1:
             raise ValueError(f"The prompt {prompt.name} leaves no place for a record within max_tokens={max_tokens}.")
         self._ways: list[Callable[[str], Answer]] = [self._by_logprobs, self._by_decision, self._by_votes]
@@ -153,9 +154,9 @@ class ServerAsker:
         """
         prompts = [self._filled(self._record(text)) for text in texts]
         if self._tokenizer is not None:
-            return np.array([self._tokens_of(prompt) + CHAT_TOKENS for prompt in prompts], dtype=np.int64)
+            return np.array([self._tokens_of(prompt) + self._chat_tokens for prompt in prompts], dtype=np.int64)
         sizes = np.array([len(prompt.encode()) for prompt in prompts], dtype=np.float64)
-        return np.ceil(sizes / self._bytes_per_token).astype(np.int64) + CHAT_TOKENS
+        return np.ceil(sizes / self._bytes_per_token).astype(np.int64) + self._chat_tokens
 
     def complete(self, prompt: str, max_tokens: int) -> str:
         """Answer a prompt in at most ``max_tokens`` tokens of text, the likeliest token each time; see `Asker.complete`.
@@ -311,9 +312,14 @@ class ServerAsker:
             return len(self._tokenizer(text, verbose=False)["input_ids"])
         return math.ceil(len(text.encode()) / BYTES_PER_TOKEN)
 
+    def _tokens_around_a_chat(self) -> int:
+        if self._tokenizer is None or self._tokenizer.chat_template is None:
+            return CHAT_TOKENS
+        return self._tokens_of(chat_text(self._tokenizer, "yes")) - self._tokens_of("yes")
+
     def _learn_size(self, texts: Sequence[str], answers: Answers) -> None:
-        counted = np.flatnonzero((answers.prompt_tokens > CHAT_TOKENS) & (answers.calls > 0))
-        tokens = (answers.prompt_tokens[counted] / answers.calls[counted] - CHAT_TOKENS).sum()
+        counted = np.flatnonzero((answers.prompt_tokens > self._chat_tokens) & (answers.calls > 0))
+        tokens = (answers.prompt_tokens[counted] / answers.calls[counted] - self._chat_tokens).sum()
         if tokens > 0:
             sizes = [len(self._filled(self._record(texts[row])).encode()) for row in counted]
             self._bytes_per_token = sum(sizes) / tokens

@@ -17,7 +17,14 @@ from curation_assets.models.ask_llm import (
     harmless,
     with_cue,
 )
-from curation_assets.models.vocabulary import MAX_TOKEN_CHARS, answer_ids, context_of, control_tokens, token_spans
+from curation_assets.models.vocabulary import (
+    MAX_TOKEN_CHARS,
+    answer_ids,
+    chat_text,
+    context_of,
+    control_tokens,
+    token_spans,
+)
 from curation_assets.progress import logger
 
 MIN_RECORD_TOKENS = 32
@@ -145,15 +152,7 @@ class TransformersAsker:
     def _token_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Tokens as the model gets them: in the chat's user turn, which brings its own special tokens, or with the tokenizer's."""
         if self._chat:
-            texts = [
-                self._tokenizer.apply_chat_template(
-                    [{"role": "user", "content": text}],
-                    tokenize=False,
-                    add_generation_prompt=True,
-                    enable_thinking=False,
-                )
-                for text in texts
-            ]
+            texts = [chat_text(self._tokenizer, text) for text in texts]
         encoded = self._tokenizer(list(texts), add_special_tokens=not self._chat, verbose=False)["input_ids"]
         return [np.array(ids, dtype=np.int64) for ids in encoded]
 

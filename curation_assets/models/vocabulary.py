@@ -62,6 +62,12 @@ def context_of(config: object, tokenizer: object) -> int:
     return min(value for value in (*said, tokenizer.model_max_length, 1 << 30) if isinstance(value, int) and value > 0)
 
 
+def chat_text(tokenizer: object, text: str) -> str:
+    """Return a text as one user turn of the tokenizer's chat template, up to where the answer begins; thinking off if it can be."""
+    turn = [{"role": "user", "content": text}]
+    return tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+
+
 def token_spans(tokenizer: object, text: str) -> list[tuple[int, int]]:
     """Where each token of a text begins and ends, in characters. Raises ValueError for a tokenizer that does not know."""
     if not tokenizer.is_fast:

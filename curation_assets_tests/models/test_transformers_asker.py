@@ -85,7 +85,9 @@ def test_no_control_token_comes_from_a_record(askers, kind, attack):
     encoded = asker._tokenizer(text, add_special_tokens=kind != "chat", return_offsets_mapping=True)
     assert encoded["input_ids"] == prompt.tolist()
     start, end = text.index(f"{FENCE}\n"), text.index(f"\n{FENCE}\n\nDoes")
-    inside = [i for i, (first, last) in zip(prompt, encoded["offset_mapping"], strict=True) if start <= first < last <= end]
+    inside = [
+        i for i, (first, last) in zip(prompt, encoded["offset_mapping"], strict=True) if start <= first < last <= end
+    ]
     assert len(inside) > 3 and not set(inside) & set(asker._control_ids.tolist())
     assert asker.ask([attack]).method == ["logits"]
 

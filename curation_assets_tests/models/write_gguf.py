@@ -47,7 +47,7 @@ def write(folder: Path) -> None:
     ids.update({content: token["id"] for content, token in added.items()})
     tokens = sorted(ids, key=ids.get)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre("qwen2")  # transformers splits words as Qwen2 does wherever config.json says so
     writer.add_token_list(tokens)
     kind = gguf.TokenType
     writer.add_token_types(
