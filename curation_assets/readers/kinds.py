@@ -1,0 +1,422 @@
+r"""What kind a record is, what it holds (turns, answers, scores), and the one text that stands for it.
+
+A conversation is recognised by its fields, record by record, and read into one structure, `Conversation`. From that
+come both its canonical text (what is embedded, judged and compared for duplicates) and, later, every format it can be
+released in. `conversation(kind, original)` gives the structure back from a stored record alone.
+
+kind         recognised by                                         canonical text
+-----------  ----------------------------------------------------  ---------------------------------------------------
+document     a text: `text`, a usual name, or the longest string   the text
+html         a document that begins as a page does                 the page (cleaning makes text of it)
+instruction  instruction/output, prompt/completion, question/      request, its input, answer: a line each
+             answer, … with an input or context or without
+reward       the same with a score: score, rating, helpfulness, …  as an instruction; the scores are not in it
+preference   chosen and rejected, with a prompt or as whole chats  prompt and chosen answer; not the rejected one
+chat         messages or conversations: a list of objects with     all turns; a name before each (`User: …`) where more
+             role/content or from/value                            than one question is asked or a tool is called
+
+- One exchange has the same text in whichever format it came, so its copies in Alpaca, ShareGPT and messages form are
+  duplicates of one another.
+- System prompts and lists of tools are no part of the text: the same words stand before thousands of records, and
+  would make short chats near-duplicates of one another. Calls of tools are: their arguments are what is said.
+- Preferences with the same prompt and chosen answer are duplicates, whatever they reject: one stays, and
+  `deduped.pairs` names the others. A pair and its reverse (the same two answers, chosen and rejected exchanged) are
+  not: their texts differ.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
+
+from curation_assets.readers.records import Unusable, json_type
+
+KINDS = ("document", "html", "instruction", "preference", "reward", "chat")
+CONVERSATIONS = ("instruction", "preference", "reward", "chat")
+"""The kinds that have turns: those `conversation` reads."""
+
+
+NOT, IN_PART, WHOLE = range(3)
+
+
+class Message(NamedTuple):
+    """One turn: who says what."""
+
+    role: str
+    """system, user, assistant or tool."""
+    content: str
+    """The words; of a list of typed parts, its texts, a line each. Empty where a tool is called without a word."""
+    more: Mapping[str, Any] = {}
+    """The message's other fields as they stood (tool_calls, tool_call_id, name, …), and `content` if it was a list."""
+
+
+class Conversation(NamedTuple):
+    """What a record of a kind with turns holds, whichever format it came in. `prompt + response` is the whole of it."""
+
+    prompt: list[Message]
+    """All turns before the answer."""
+    response: list[Message]
+    """The answer: of a preference the chosen one, of a chat its last assistant turn and what follows."""
+    rejected: list[Message] = []
+    """Preference: the worse answer to the same prompt."""
+    scores: Mapping[str, float] = {}
+    """Reward: each score by the name of its field. Preference: the two answers' scores, if stated."""
+    tools: Any = None
+    """The tools the assistant may call, as they stood: a list of descriptions, or their JSON in a string."""
+    instruction: str | None = None
+    """Instruction and reward: the request without its input; null where they are not told apart."""
+    input: str | None = None
+    """What the instruction is to be applied to; the user's turn is both, a line each."""
+
+
+class Shape(NamedTuple):
+    """One way records of a kind are laid out."""
+
+    kind: str
+    fields: tuple[str, ...]
+    """The fields it is read from."""
+    fits: Callable[[Mapping[str, Any]], int]
+    """How well a record is laid out like this: WHOLE, IN_PART (a field is empty, so it is broken) or NOT."""
+    read: Callable[[Mapping[str, Any]], Conversation]
+    """Read a record. Raises Unusable if it is broken."""
+
+
+# --- turns ----------------------------------------------------------------------------------------------------------
+
+_ROLES = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation", "function_response", "ipython"), "tool"),
+}
+_OWN = ("role", "from", "content", "value")
+_TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):[ ]?")
+
+
+def _message(record: Any, at: int, field: str) -> Message:
+    where = f"message {at} of '{field}'"
+    if not isinstance(record, dict):
+        raise Unusable(f"{where} is {json_type(record)}, not an object with role and content")
+    said_by = record.get("role", record.get("from"))
+    role = _ROLES.get(said_by.lower()) if isinstance(said_by, str) else None
+    if role is None:
+        who = f"the role {said_by!r:.60}" if said_by is not None else "no role ('role' or 'from')"
+        raise Unusable(f"{where} has {who}; known are system, user, assistant, tool and their usual other names")
+    if "content" not in record and "value" not in record:
+        if not _calls(record):
+            raise Unusable(f"{where} has no 'content' or 'value'")
+    content = record.get("content", record.get("value"))
+    more = {name: value for name, value in record.items() if name not in _OWN}
+    if isinstance(content, list):
+        more["content"] = content
+        content = "\n".join(part["text"] for part in content if _is_text(part))
+    if said_by == "function_call" and (call := _call(content)):
+        more["tool_calls"] = [{"type": "function", "function": call}]
+        content = ""
+    if content is not None and not isinstance(content, str):
+        raise Unusable(f"the content of {where} is {json_type(content)}, not a string")
+    message = Message(role, content or "", more)
+    if role in ("user", "assistant") and _is_empty(message):
+        raise Unusable(f"{where} is an empty {role} turn")
+    return message
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
+
+
+def _is_empty(message: Message) -> bool:
+    return not message.content.strip() and not _calls(message.more) and not message.more.get("content")
+
+
+def _calls(more: Mapping[str, Any]) -> list[Any]:
+    """The calls of tools in a message: OpenAI's `tool_calls`, or its older `function_call`."""
+    calls = more.get("tool_calls") or []
+    return calls if isinstance(calls, list) and calls else [call for call in [more.get("function_call")] if call]
+
+
+def _call(content: Any) -> dict[str, Any] | None:
+    """A ShareGPT function_call turn, whose words are the call as JSON."""
+    try:
+        call = orjson.loads(content) if isinstance(content, str) else content
+    except orjson.JSONDecodeError:
+        return None
+    return call if isinstance(call, dict) and "name" in call else None
+
+
+def _turns(value: Any, field: str, role: str) -> list[Message]:
+    """The turns of a field: a list of messages, a transcript with Human: and Assistant:, or one role's words."""
+    if isinstance(value, list):
+        return [_message(message, at, field) for at, message in enumerate(value, 1)]
+    if not isinstance(value, str):
+        raise Unusable(f"the field '{field}' is {json_type(value)}, not a string or a list of messages")
+    if value.startswith("\n\nHuman:"):
+        return _transcript(value, field)
+    if not value.strip():
+        raise Unusable(f"the field '{field}' is empty")
+    return [Message(role, value)]
+
+
+def _transcript(text: str, field: str) -> list[Message]:
+    """A transcript as in HH-RLHF: a blank line, then `Human:` or `Assistant:`, before every turn.
+
+    An `Assistant:` at the very end of a prompt is where the answer begins, and no turn.
+    """
+    _, *pieces = _TRANSCRIPT.split(text)
+    turns = list(zip(pieces[::2], pieces[1::2], strict=True))
+    if field == "prompt" and not turns[-1][1].strip():
+        turns.pop()
+    return [_message({"role": who, "content": said}, at, field) for at, (who, said) in enumerate(turns, 1)]
+
+
+def as_messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Write turns in OpenAI's messages form, all their fields kept.
+
+    >>> as_messages([Message("assistant", "", {"tool_calls": [{"id": "a"}]})])
+    [{'role': 'assistant', 'content': '', 'tool_calls': [{'id': 'a'}]}]
+    """
+    return [{"role": turn.role, "content": turn.content, **turn.more} for turn in turns]
+
+
+# --- shapes ---------------------------------------------------------------------------------------------------------
+
+_PAIRS = (  # the request, what it may come with, the names its answer goes by
+    ("instruction", ("input", "context"), ("output", "response", "answer", "completion")),
+    ("prompt", (), ("completion", "response", "answer")),
+    ("question", (), ("answer", "response")),
+    ("query", (), ("response", "answer")),
+    ("problem", (), ("solution",)),
+    ("Q", (), ("A",)),
+)
+_SYSTEMS = ("system", "system_prompt")
+CHATS = ("messages", "conversations", "conversation")
+_PROMPTS = ("prompt", "instruction", "question", "query")
+_SCORES = (
+    *("score", "rating", "reward", "overall_score", "quality"),
+    *("helpfulness", "correctness", "coherence", "complexity", "verbosity"),  # HelpSteer (arXiv 2311.09528, section 3)
+)
+_PAIR_SCORES = ("score_chosen", "score_rejected", "chosen_score", "rejected_score", "chosen_rating", "rejected_rating")
+
+
+def _first(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The first of some fields that is there and not empty; if none is, the first that is there."""
+    present = [name for name in names if name in record]
+    return next((name for name in present if record[name] not in (None, "", [])), present[0] if present else None)
+
+
+def _is_there(record: Mapping[str, Any], *names: str) -> int:
+    """How many of some fields hold something: all is WHOLE. Tables have every column in every row, mostly empty."""
+    filled = [record[name] not in (None, "", []) for name in names if name in record]
+    return (WHOLE if all(filled) else IN_PART) if len(filled) == len(names) and any(filled) else NOT
+
+
+def _system(record: Mapping[str, Any]) -> list[Message]:
+    words = next(
+        (record[name] for name in _SYSTEMS if isinstance(record.get(name), str) and record[name].strip()), None
+    )
+    return [Message("system", words)] if words else []
+
+
+def _numbers(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    """The scores a record states. Raises Unusable for one that is no finite number."""
+    scores = {}
+    for name in names:
+        value = record.get(name)
+        if value is None or value == "":
+            continue
+        try:
+            scores[name] = float(value)
+        except (TypeError, ValueError):
+            scores[name] = math.nan
+        if not math.isfinite(scores[name]):
+            shown = f"{value!r:.60}" if isinstance(value, str | float) else json_type(value)
+            raise Unusable(f"its score '{name}' is {shown}, which is not a number")
+    return scores
+
+
+def _scored(record: Mapping[str, Any]) -> bool:
+    return any(record.get(name) not in (None, "") for name in _SCORES) or isinstance(record.get("label"), bool)
+
+
+def _read_pair(request: str, inputs: Sequence[str], answers: Sequence[str], record: Mapping[str, Any]) -> Conversation:
+    answer = _first(record, answers) or answers[0]
+    asked, answered = _turns(record.get(request), request, "user"), _turns(record.get(answer), answer, "assistant")
+    given = _first(record, inputs)
+    instruction = words = None
+    if given and isinstance(record[given], str) and len(asked) == 1:
+        instruction, words = asked[0].content, record[given]
+        asked = [Message("user", f"{instruction}\n{words}")] if words else asked
+    elif given and record[given] is not None:
+        raise Unusable(f"the field '{given}' is {json_type(record[given])}, not a string")
+    return Conversation(
+        [*_system(record), *asked], answered, tools=record.get("tools"), instruction=instruction, input=words
+    )
+
+
+def _read_reward(
+    request: str, inputs: Sequence[str], answers: Sequence[str], record: Mapping[str, Any]
+) -> Conversation:
+    scores = _numbers(record, _SCORES)
+    if not scores:  # an answer that was liked or not (TRL's unpaired preference: prompt, completion, label)
+        scores = {"label": float(record["label"])}
+    return _read_pair(request, inputs, answers, record)._replace(scores=scores)
+
+
+def _pair(kind: str, pair: tuple[str, tuple[str, ...], tuple[str, ...]]) -> Shape:
+    request, inputs, answers = pair
+
+    def fits(record: Mapping[str, Any]) -> int:
+        if request not in record or not (answer := _first(record, answers)):
+            return NOT
+        return _is_there(record, request, answer) if kind == "instruction" or _scored(record) else NOT
+
+    read = _read_pair if kind == "instruction" else _read_reward
+    more = _SCORES if kind == "reward" else ()
+    return Shape(kind, (request, *inputs, *answers, *more), fits, partial(read, request, inputs, answers))
+
+
+def _read_chat(name: str, record: Mapping[str, Any]) -> Conversation:
+    if not isinstance(record.get(name), list):
+        raise Unusable(f"the field '{name}' is {json_type(record.get(name))}, not a list of messages")
+    turns = _turns(record[name], name, "")
+    last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=None)
+    if last is None:
+        raise Unusable(f"none of the {len(turns)} messages of '{name}' is an assistant's: there is no answer in it")
+    system = [] if turns[0].role == "system" else _system(record)
+    return Conversation(system + turns[:last], turns[last:], tools=record.get("tools") or record.get("functions"))
+
+
+def _chat(name: str) -> Shape:
+    def fits(record: Mapping[str, Any]) -> int:
+        messages = record.get(name)
+        return WHOLE if isinstance(messages, list) and any(isinstance(message, dict) for message in messages) else NOT
+
+    return Shape("chat", (name,), fits, partial(_read_chat, name))
+
+
+def _read_preference(record: Mapping[str, Any]) -> Conversation:
+    chosen = _turns(record.get("chosen"), "chosen", "assistant")
+    rejected = _turns(record.get("rejected"), "rejected", "assistant")
+    name = _first(record, _PROMPTS)
+    if chosen[0].role != "assistant" or rejected[0].role != "assistant":
+        prompt, chosen, rejected = _split_prompt(chosen, rejected)
+    else:
+        prompt = _turns(record[name], name, "user") if name and record[name] not in (None, "", []) else []
+    if chosen == rejected:
+        raise Unusable("its chosen and rejected answers are the same, so nothing is preferred")
+    for field, turns in (("chosen", chosen), ("rejected", rejected)):
+        if not turns or turns[0].role != "assistant":
+            raise Unusable(f"'{field}' has no answer by the assistant after what the two have in common")
+    system = [] if prompt and prompt[0].role == "system" else _system(record)
+    return Conversation(system + prompt, chosen, rejected, _numbers(record, _PAIR_SCORES), record.get("tools"))
+
+
+def _split_prompt(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[Message], list[Message]]:
+    """Two whole chats as the prompt they begin with and the two answers, which begin with an assistant's turn."""
+    pairs = zip(chosen, rejected, strict=False)
+    common = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(chosen), len(rejected)))
+    while common and chosen[common - 1].role == "assistant":
+        common -= 1
+    return chosen[:common], chosen[common:], rejected[common:]
+
+
+def _read_several(record: Mapping[str, Any]) -> Conversation:
+    raise Unusable("it holds several answers in one list ('completions'); make a row of each, with its own score")
+
+
+_SHAPES = (
+    Shape(
+        "preference",
+        (*_PROMPTS, "chosen", "rejected"),
+        lambda record: _is_there(record, "chosen", "rejected"),
+        _read_preference,
+    ),
+    Shape(  # UltraFeedback (arXiv 2310.01377): neither one answer nor a pair
+        "reward",
+        ("instruction", "completions"),
+        lambda record: _chat("completions").fits(record) if "instruction" in record else NOT,
+        _read_several,
+    ),
+    *(_chat(name) for name in CHATS),
+    *(_pair("reward", pair) for pair in _PAIRS),
+    *(_pair("instruction", pair) for pair in _PAIRS),
+)
+"""The shapes in the order they are tried: the first that fits whole is the record's, else the first that does in part."""
+
+_MARKS = frozenset(("chosen", "completions", *CHATS, *(pair[0] for pair in _PAIRS)))
+"""A record without any of these fields has no turns."""
+
+
+def shape_of(record: Mapping[str, Any], kind: str | None = None) -> Shape | None:
+    """Recognise a record by its fields, among the shapes of one kind if one is given; None if it has no turns.
+
+    >>> shape_of({"instruction": "Add.", "input": "1 2", "output": "3"}).kind
+    'instruction'
+    >>> shape_of({"question": "Why?", "answer": "So.", "score": 4}).kind
+    'reward'
+    >>> shape_of({"instruction": None, "output": None, "text": "A row of a table with columns for both."})
+    """
+    if _MARKS.isdisjoint(record):
+        return None
+    in_part = None
+    for shape in _SHAPES:
+        if kind is None or kind == shape.kind:
+            fits = shape.fits(record)
+            if fits == WHOLE:
+                return shape
+            in_part = in_part or (shape if fits == IN_PART else None)
+    return in_part
+
+
+def conversation(kind: str, original: str | bytes) -> Conversation:
+    """Read a stored record, as `raw.records` has it, into its turns.
+
+    >>> found = conversation("chat", '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}')
+    >>> found.prompt, found.response[0].content
+    ([Message(role='user', content='Hi', more={})], 'Ho')
+
+    Raises:
+        ValueError: the kind has no turns, or the original is no good record of the kind (a record that was read is).
+
+    """
+    if kind not in CONVERSATIONS:
+        raise ValueError(f"A record of kind {kind!r} has no turns; those of kind {', '.join(CONVERSATIONS)} have.")
+    record = orjson.loads(original)
+    shape = shape_of(record, kind) if isinstance(record, dict) else None
+    if shape is None:
+        raise ValueError(f"The record is not laid out as any {kind} we know: {str(original)[:200]}")
+    return shape.read(record)
+
+
+# --- the canonical text ---------------------------------------------------------------------------------------------
+
+
+def canonical_text(found: Conversation) -> str:
+    r"""The one text that stands for a conversation; the table at the top of this module says what is in it.
+
+    >>> canonical_text(Conversation([Message("system", "Be brief."), Message("user", "Hi")], [Message("assistant", "Ho")]))
+    'Hi\nHo'
+    >>> turns = [Message("user", "Hi"), Message("assistant", "Ho"), Message("user", "What?")]
+    >>> canonical_text(Conversation(turns, [Message("assistant", "Nothing.")]))
+    'User: Hi\nAssistant: Ho\nUser: What?\nAssistant: Nothing.'
+    """
+    turns = [turn for turn in [*found.prompt, *found.response] if turn.role != "system"]
+    named = sum(turn.role == "user" for turn in turns) > 1 or any(
+        turn.role == "tool" or _calls(turn.more) for turn in turns
+    )
+    said = ((turn.role, "\n".join(_words(turn))) for turn in turns)
+    return "\n".join(f"{role.capitalize()}: {words}" if named else words for role, words in said if words)
+
+
+def _words(turn: Message) -> Iterator[str]:
+    """What a turn says, and each tool it calls as `name(arguments)`."""
+    if turn.content:
+        yield turn.content
+    for call in _calls(turn.more):
+        of = call.get("function", call) if isinstance(call, dict) else {}
+        if isinstance(of, dict) and of.get("name"):
+            arguments = of.get("arguments") or of.get("parameters") or ""
+            yield f"{of['name']}({arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()})"
