@@ -20,8 +20,9 @@ from collections.abc import Iterator
 
 from curation_assets.readers import formats, python_environment
 from curation_assets.readers.files import File, SourceError, file_hash, files
-from curation_assets.readers.kinds import CONVERSATIONS, KINDS, Conversation, Message, as_messages, conversation
+from curation_assets.readers.kinds import CONVERSATIONS, KINDS, Conversation, conversation
 from curation_assets.readers.records import RECORDS, REJECTS, Batch, Record, Reject, Source, batches
+from curation_assets.readers.turns import Message, as_messages
 
 __all__ = [
     "CONVERSATIONS",

@@ -25,14 +25,14 @@ chat         messages or conversations: a list of objects with     all turns; a 
 """
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from curation_assets.readers.records import Unusable, json_type
+from curation_assets.readers.turns import Message, calls, read_turns, words
 
 KINDS = ("document", "html", "instruction", "preference", "reward", "chat")
 CONVERSATIONS = ("instruction", "preference", "reward", "chat")
@@ -42,17 +42,6 @@ CONVERSATIONS = ("instruction", "preference", "reward", "chat")
 NOT, IN_PART, WHOLE = range(3)
 
 
-class Message(NamedTuple):
-    """One turn: who says what."""
-
-    role: str
-    """system, user, assistant or tool."""
-    content: str
-    """The words; of a list of typed parts, its texts, a line each. Empty where a tool is called without a word."""
-    more: Mapping[str, Any] = {}
-    """The message's other fields as they stood (tool_calls, tool_call_id, name, …), and `content` if it was a list."""
-
-
 class Conversation(NamedTuple):
     """What a record of a kind with turns holds, whichever format it came in. `prompt + response` is the whole of it."""
 
@@ -60,7 +49,7 @@ class Conversation(NamedTuple):
     """All turns before the answer."""
     response: list[Message]
     """The answer: of a preference the chosen one, of a chat its last assistant turn and what follows."""
-    rejected: list[Message] = []
+    rejected: Sequence[Message] = ()
     """Preference: the worse answer to the same prompt."""
     scores: Mapping[str, float] = {}
     """Reward: each score by the name of its field. Preference: the two answers' scores, if stated."""
@@ -82,103 +71,6 @@ class Shape(NamedTuple):
     """How well a record is laid out like this: WHOLE, IN_PART (a field is empty, so it is broken) or NOT."""
     read: Callable[[Mapping[str, Any]], Conversation]
     """Read a record. Raises Unusable if it is broken."""
-
-
-# --- turns ----------------------------------------------------------------------------------------------------------
-
-_ROLES = {
-    **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "function_call"), "assistant"),
-    **dict.fromkeys(("tool", "function", "observation", "function_response", "ipython"), "tool"),
-}
-_OWN = ("role", "from", "content", "value")
-_TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):[ ]?")
-
-
-def _message(record: Any, at: int, field: str) -> Message:
-    where = f"message {at} of '{field}'"
-    if not isinstance(record, dict):
-        raise Unusable(f"{where} is {json_type(record)}, not an object with role and content")
-    said_by = record.get("role", record.get("from"))
-    role = _ROLES.get(said_by.lower()) if isinstance(said_by, str) else None
-    if role is None:
-        who = f"the role {said_by!r:.60}" if said_by is not None else "no role ('role' or 'from')"
-        raise Unusable(f"{where} has {who}; known are system, user, assistant, tool and their usual other names")
-    if "content" not in record and "value" not in record:
-        if not _calls(record):
-            raise Unusable(f"{where} has no 'content' or 'value'")
-    content = record.get("content", record.get("value"))
-    more = {name: value for name, value in record.items() if name not in _OWN}
-    if isinstance(content, list):
-        more["content"] = content
-        content = "\n".join(part["text"] for part in content if _is_text(part))
-    if said_by == "function_call" and (call := _call(content)):
-        more["tool_calls"] = [{"type": "function", "function": call}]
-        content = ""
-    if content is not None and not isinstance(content, str):
-        raise Unusable(f"the content of {where} is {json_type(content)}, not a string")
-    message = Message(role, content or "", more)
-    if role in ("user", "assistant") and _is_empty(message):
-        raise Unusable(f"{where} is an empty {role} turn")
-    return message
-
-
-def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
-
-
-def _is_empty(message: Message) -> bool:
-    return not message.content.strip() and not _calls(message.more) and not message.more.get("content")
-
-
-def _calls(more: Mapping[str, Any]) -> list[Any]:
-    """The calls of tools in a message: OpenAI's `tool_calls`, or its older `function_call`."""
-    calls = more.get("tool_calls") or []
-    return calls if isinstance(calls, list) and calls else [call for call in [more.get("function_call")] if call]
-
-
-def _call(content: Any) -> dict[str, Any] | None:
-    """A ShareGPT function_call turn, whose words are the call as JSON."""
-    try:
-        call = orjson.loads(content) if isinstance(content, str) else content
-    except orjson.JSONDecodeError:
-        return None
-    return call if isinstance(call, dict) and "name" in call else None
-
-
-def _turns(value: Any, field: str, role: str) -> list[Message]:
-    """The turns of a field: a list of messages, a transcript with Human: and Assistant:, or one role's words."""
-    if isinstance(value, list):
-        return [_message(message, at, field) for at, message in enumerate(value, 1)]
-    if not isinstance(value, str):
-        raise Unusable(f"the field '{field}' is {json_type(value)}, not a string or a list of messages")
-    if value.startswith("\n\nHuman:"):
-        return _transcript(value, field)
-    if not value.strip():
-        raise Unusable(f"the field '{field}' is empty")
-    return [Message(role, value)]
-
-
-def _transcript(text: str, field: str) -> list[Message]:
-    """A transcript as in HH-RLHF: a blank line, then `Human:` or `Assistant:`, before every turn.
-
-    An `Assistant:` at the very end of a prompt is where the answer begins, and no turn.
-    """
-    _, *pieces = _TRANSCRIPT.split(text)
-    turns = list(zip(pieces[::2], pieces[1::2], strict=True))
-    if field == "prompt" and not turns[-1][1].strip():
-        turns.pop()
-    return [_message({"role": who, "content": said}, at, field) for at, (who, said) in enumerate(turns, 1)]
-
-
-def as_messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Write turns in OpenAI's messages form, all their fields kept.
-
-    >>> as_messages([Message("assistant", "", {"tool_calls": [{"id": "a"}]})])
-    [{'role': 'assistant', 'content': '', 'tool_calls': [{'id': 'a'}]}]
-    """
-    return [{"role": turn.role, "content": turn.content, **turn.more} for turn in turns]
 
 
 # --- shapes ---------------------------------------------------------------------------------------------------------
@@ -243,16 +135,19 @@ def _scored(record: Mapping[str, Any]) -> bool:
 
 def _read_pair(request: str, inputs: Sequence[str], answers: Sequence[str], record: Mapping[str, Any]) -> Conversation:
     answer = _first(record, answers) or answers[0]
-    asked, answered = _turns(record.get(request), request, "user"), _turns(record.get(answer), answer, "assistant")
+    asked, answered = (
+        read_turns(record.get(request), request, "user"),
+        read_turns(record.get(answer), answer, "assistant"),
+    )
     given = _first(record, inputs)
-    instruction = words = None
+    instruction = applied_to = None
     if given and isinstance(record[given], str) and len(asked) == 1:
-        instruction, words = asked[0].content, record[given]
-        asked = [Message("user", f"{instruction}\n{words}")] if words else asked
+        instruction, applied_to = asked[0].content, record[given]
+        asked = [Message("user", f"{instruction}\n{applied_to}")] if applied_to else asked
     elif given and record[given] is not None:
         raise Unusable(f"the field '{given}' is {json_type(record[given])}, not a string")
     return Conversation(
-        [*_system(record), *asked], answered, tools=record.get("tools"), instruction=instruction, input=words
+        [*_system(record), *asked], answered, tools=record.get("tools"), instruction=instruction, input=applied_to
     )
 
 
@@ -281,7 +176,7 @@ def _pair(kind: str, pair: tuple[str, tuple[str, ...], tuple[str, ...]]) -> Shap
 def _read_chat(name: str, record: Mapping[str, Any]) -> Conversation:
     if not isinstance(record.get(name), list):
         raise Unusable(f"the field '{name}' is {json_type(record.get(name))}, not a list of messages")
-    turns = _turns(record[name], name, "")
+    turns = read_turns(record[name], name, "")
     last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=None)
     if last is None:
         raise Unusable(f"none of the {len(turns)} messages of '{name}' is an assistant's: there is no answer in it")
@@ -298,13 +193,13 @@ def _chat(name: str) -> Shape:
 
 
 def _read_preference(record: Mapping[str, Any]) -> Conversation:
-    chosen = _turns(record.get("chosen"), "chosen", "assistant")
-    rejected = _turns(record.get("rejected"), "rejected", "assistant")
+    chosen = read_turns(record.get("chosen"), "chosen", "assistant")
+    rejected = read_turns(record.get("rejected"), "rejected", "assistant")
     name = _first(record, _PROMPTS)
     if chosen[0].role != "assistant" or rejected[0].role != "assistant":
         prompt, chosen, rejected = _split_prompt(chosen, rejected)
     else:
-        prompt = _turns(record[name], name, "user") if name and record[name] not in (None, "", []) else []
+        prompt = read_turns(record[name], name, "user") if name and record[name] not in (None, "", []) else []
     if chosen == rejected:
         raise Unusable("its chosen and rejected answers are the same, so nothing is preferred")
     for field, turns in (("chosen", chosen), ("rejected", rejected)):
@@ -405,18 +300,7 @@ def canonical_text(found: Conversation) -> str:
     """
     turns = [turn for turn in [*found.prompt, *found.response] if turn.role != "system"]
     named = sum(turn.role == "user" for turn in turns) > 1 or any(
-        turn.role == "tool" or _calls(turn.more) for turn in turns
+        turn.role == "tool" or calls(turn.more) for turn in turns
     )
-    said = ((turn.role, "\n".join(_words(turn))) for turn in turns)
-    return "\n".join(f"{role.capitalize()}: {words}" if named else words for role, words in said if words)
-
-
-def _words(turn: Message) -> Iterator[str]:
-    """What a turn says, and each tool it calls as `name(arguments)`."""
-    if turn.content:
-        yield turn.content
-    for call in _calls(turn.more):
-        of = call.get("function", call) if isinstance(call, dict) else {}
-        if isinstance(of, dict) and of.get("name"):
-            arguments = of.get("arguments") or of.get("parameters") or ""
-            yield f"{of['name']}({arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()})"
+    said = ((turn.role, "\n".join(words(turn))) for turn in turns)
+    return "\n".join(f"{role.capitalize()}: {what}" if named else what for role, what in said if what)

@@ -153,7 +153,7 @@ def test_records_of_several_kinds_in_one_file_are_told_apart(tmp_path):
     assert batch.notes == [
         "mixed.jsonl: it holds records of several kinds: instruction (from 'instruction', 'output'), chat (from "
         "'messages'), preference (from 'prompt', 'chosen', 'rejected'), reward (from 'prompt', 'response', "
-        "'helpfulness'), instruction (from 'prompt', 'response'), document (from 'text').",
+        "'helpfulness'), instruction (from 'prompt'), document (from 'text').",
         "mixed.jsonl: its records are of 6 kinds, told apart one by one: 2 document, 1 chat, 1 html, 1 instruction, "
         "1 preference, 1 reward.",
     ]
