@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from curation_assets.readers import formats, python_environment
 from curation_assets.readers.files import File, SourceError, file_hash, files
-from curation_assets.readers.kinds import CONVERSATIONS, KINDS, Conversation, conversation
+from curation_assets.readers.kinds import CONVERSATIONS, KINDS, Conversation, conversation, request
 from curation_assets.readers.records import RECORDS, REJECTS, Batch, Record, Reject, Source, batches
 from curation_assets.readers.turns import Message, as_messages
 
@@ -42,6 +42,7 @@ __all__ = [
     "file_hash",
     "files",
     "read",
+    "request",
 ]
 
 

@@ -65,6 +65,8 @@ class Shape(NamedTuple):
     """One way records of a kind are laid out."""
 
     kind: str
+    mark: str
+    """The field that every record laid out like this has."""
     fields: tuple[str, ...]
     """The fields it is read from."""
     fits: Callable[[Mapping[str, Any]], int]
@@ -164,13 +166,14 @@ def _pair(kind: str, pair: tuple[str, tuple[str, ...], tuple[str, ...]]) -> Shap
     request, inputs, answers = pair
 
     def fits(record: Mapping[str, Any]) -> int:
-        if request not in record or not (answer := _first(record, answers)):
+        if kind == "reward" and not _scored(record):
             return NOT
-        return _is_there(record, request, answer) if kind == "instruction" or _scored(record) else NOT
+        answer = _first(record, answers)
+        return _is_there(record, request, answer) if answer else NOT
 
     read = _read_pair if kind == "instruction" else _read_reward
     more = _SCORES if kind == "reward" else ()
-    return Shape(kind, (request, *inputs, *answers, *more), fits, partial(read, request, inputs, answers))
+    return Shape(kind, request, (request, *inputs, *answers, *more), fits, partial(read, request, inputs, answers))
 
 
 def _read_chat(name: str, record: Mapping[str, Any]) -> Conversation:
@@ -189,7 +192,7 @@ def _chat(name: str) -> Shape:
         messages = record.get(name)
         return WHOLE if isinstance(messages, list) and any(isinstance(message, dict) for message in messages) else NOT
 
-    return Shape("chat", (name,), fits, partial(_read_chat, name))
+    return Shape("chat", name, (name,), fits, partial(_read_chat, name))
 
 
 def _read_preference(record: Mapping[str, Any]) -> Conversation:
@@ -225,12 +228,14 @@ def _read_several(record: Mapping[str, Any]) -> Conversation:
 _SHAPES = (
     Shape(
         "preference",
+        "chosen",
         (*_PROMPTS, "chosen", "rejected"),
         lambda record: _is_there(record, "chosen", "rejected"),
         _read_preference,
     ),
     Shape(  # UltraFeedback (arXiv 2310.01377): neither one answer nor a pair
         "reward",
+        "completions",
         ("instruction", "completions"),
         lambda record: _chat("completions").fits(record) if "instruction" in record else NOT,
         _read_several,
@@ -241,7 +246,7 @@ _SHAPES = (
 )
 """The shapes in the order they are tried: the first that fits whole is the record's, else the first that does in part."""
 
-_MARKS = frozenset(("chosen", "completions", *CHATS, *(pair[0] for pair in _PAIRS)))
+_MARKS = frozenset(shape.mark for shape in _SHAPES)
 """A record without any of these fields has no turns."""
 
 
@@ -258,7 +263,7 @@ def shape_of(record: Mapping[str, Any], kind: str | None = None) -> Shape | None
         return None
     in_part = None
     for shape in _SHAPES:
-        if kind is None or kind == shape.kind:
+        if shape.mark in record and kind in (None, shape.kind):
             fits = shape.fits(record)
             if fits == WHOLE:
                 return shape
@@ -284,6 +289,15 @@ def conversation(kind: str, original: str | bytes) -> Conversation:
     if shape is None:
         raise ValueError(f"The record is not laid out as any {kind} we know: {str(original)[:200]}")
     return shape.read(record)
+
+
+def request(found: Conversation) -> str | None:
+    """What is asked: the instruction without its input where they are told apart, else the first user turn.
+
+    >>> request(Conversation([Message("user", "Add.\\n1 2")], [Message("assistant", "3")], instruction="Add.", input="1 2"))
+    'Add.'
+    """
+    return found.instruction or next((turn.content for turn in found.prompt if turn.role == "user"), None)
 
 
 # --- the canonical text ---------------------------------------------------------------------------------------------
