@@ -32,7 +32,8 @@ _TEXT = (
     r"words?|essay|letter|quotes?|tweets?|conversation|dialogue|questions?|headline|summary|report|list|lyrics|title)"
 )
 _PIECE = (  # what is written from nothing
-    r"(?:story|stories|poem|haiku|song|lyrics|essay|letter|e-?mail|speech|article|blog|(?:blog|forum|facebook|instagram|media|linkedin) post|tweet|slogan|tagline|ads?|"
+    r"(?:story|stories|poem|haiku|song|lyrics|essay|letter|e-?mail|speech|article|blog|(?:blog|forum|facebook|instagram|media) post|tweet|"
+    r"slogan|tagline|ads?|"
     r"advertisement|jingle|script|dialogue|conversation|jokes?|riddle|limerick|paragraph|review|sentences?|caption|titles?|"
     r"headlines?|novel|plot|characters?|metaphors?|similes?|analogy|description|cover letter|resume|bio(?:graphy)?|narrative|"
     r"tale|monologue|press release|message|puns?|rap|verse|sonnet|toast|scene|introduction|conclusion|report|proposal|pitch|"
@@ -55,7 +56,7 @@ _RULES: dict[str, tuple[tuple[int, str], ...]] = {
     "code": (
         (3, rf"\b(?:write|create|implement|develop|design|construct|generate|debug|fix|build|complete)\b[^.\n]{{0,60}}\b{_CODE}"),
         (3, r"```|\bdef \w+\("
-            r"|\bselect [\w*, .()]{1,80} from \w+(?:;| where| order| group| join| limit)|#include|console\.log|public static|</\w+>|\(\) ?\{"),
+            r"|\bselect [\w*, .()]{1,80} from \w+(?:;| where| order| group| join)|#include|console\.log|public static|</\w+>|\(\) ?\{"),
         (2, r"\b(?:python|javascript|java|sql|html|css|php|typescript|kotlin|regex|source code|compilers?|api)\b|c\+\+|c#"),
         (3, r"(?:코드|함수|파이썬|자바|스크립트|쿼리|정규식|알고리즘|프로그램을)[^\n]{0,20}(?:작성|짜|만들|구현|고쳐|수정)"),
         (2, r"파이썬|자바스크립트|코딩|프로그래밍"),
@@ -226,7 +227,7 @@ def ruled_types(requests: pl.Series | Sequence[str]) -> tuple[np.ndarray, np.nda
     """The type the rules vote for, int16[n] (-1 for fewer than ``MIN_VOTES`` votes), and its share of all votes.
 
     >>> types, share = ruled_types(["Write a Python function that adds.", "Purple."])
-    >>> TYPES[types[0]], types[1]
+    >>> TYPES[types[0]], int(types[1])
     ('code', -1)
     """
     text = pl.Series("request", requests, dtype=pl.String)
@@ -273,18 +274,20 @@ def _references(vectors: np.ndarray, types: np.ndarray, seed: int) -> tuple[np.n
 def neighbour_types(
     vectors: np.ndarray, references: np.ndarray, types: np.ndarray, k: int = NEIGHBOURS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The commonest type among the ``k`` references of the greatest cosine, int16[n], and its share of them.
+    """The type most of the ``k`` references of the greatest cosine have, int16[n], and its share of their votes.
 
+    A reference's vote is its cosine, 0 if that is negative (distance-weighted k-NN, Dudani 1976).
     ``vectors`` float32[n, d] and ``references`` float32[m, d], unit rows, m ≥ 1; ``types`` int[m], positions in
-    ``TYPES``. Of equally common types the first in ``TYPES`` is taken.
+    ``TYPES``. Of types with equal votes the first in ``TYPES`` is taken.
     """
     k = min(k, len(references))
     found = np.empty(len(vectors), dtype=np.int16)
     share = np.empty(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         cosines = vectors[start : start + ROWS_AT_ONCE] @ references.T
-        nearest = types[np.argpartition(-cosines, k - 1, axis=1)[:, :k]]
-        counts = (nearest[:, :, None] == np.arange(len(TYPES))).sum(axis=1)
-        found[start : start + ROWS_AT_ONCE] = counts.argmax(axis=1)
-        share[start : start + ROWS_AT_ONCE] = counts.max(axis=1) / k
+        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 1e-6)
+        votes = ((types[nearest][:, :, None] == np.arange(len(TYPES))) * weights[:, :, None]).sum(axis=1)
+        found[start : start + ROWS_AT_ONCE] = votes.argmax(axis=1)
+        share[start : start + ROWS_AT_ONCE] = votes.max(axis=1) / weights.sum(axis=1)
     return found, share

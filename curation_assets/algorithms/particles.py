@@ -37,7 +37,9 @@ def bare_nouns(words: pl.Series) -> pl.DataFrame:
         for ending in ENDINGS
     ).filter(pl.col("stem").str.len_chars() >= 2)
     bare = cuts.join(known.select(stem="word"), on="stem", how="semi").select("stem", forms=pl.lit(1)).unique()
-    forms = pl.concat([cuts.group_by("stem").agg(forms=pl.len().cast(pl.Int32)), bare.with_columns(pl.col("forms").cast(pl.Int32))])
+    forms = pl.concat(
+        [cuts.group_by("stem").agg(forms=pl.len().cast(pl.Int32)), bare.with_columns(pl.col("forms").cast(pl.Int32))]
+    )
     good = forms.group_by("stem").agg(pl.col("forms").sum()).filter(pl.col("forms") >= MIN_FORMS)
     longest = cuts.join(good, on="stem", how="semi").sort(pl.col("stem").str.len_chars()).unique("word", keep="last")
     stem_of = dict(longest.select("word", "stem").iter_rows())

@@ -319,6 +319,8 @@ def is_html(text: str) -> bool:
 def _kind_and_text(fields: Fields, values: Mapping[str, Any]) -> tuple[str, str]:
     """What kind a record is, and its text. Raises Unusable if it has none, or is a broken one of its kind."""
     rule = fields.rule
+    if rule is _TEXT and fields.kind is None and _has_text(values):  # the common case, quickly
+        return "document", values["text"]
     if fields.kind in CONVERSATIONS or not fields.is_given:
         if shape := _shape(fields.kind, values):
             found = shape.read(values)

@@ -292,9 +292,9 @@ def conversation(kind: str, original: str | bytes) -> Conversation:
 
 
 def request(found: Conversation) -> str | None:
-    """What is asked: the instruction without its input where they are told apart, else the first user turn.
+    r"""What is asked: the instruction without its input where they are told apart, else the first user turn.
 
-    >>> request(Conversation([Message("user", "Add.\\n1 2")], [Message("assistant", "3")], instruction="Add.", input="1 2"))
+    >>> request(Conversation([Message("user", "Add.\n1 2")], [Message("assistant", "3")], instruction="Add.", input="1 2"))
     'Add.'
     """
     return found.instruction or next((turn.content for turn in found.prompt if turn.role == "user"), None)

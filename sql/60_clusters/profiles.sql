@@ -1,6 +1,6 @@
 -- One row per cluster: what it is about, how large, how good, how dense, and what it looks like.
 -- incoming(cluster_id, words, title): c-TF-IDF words; from filtered.records(text, kind), clusters.assignments(cluster_id)
-with languages as (
+with by_language as (
   select cluster_id, list({'language': language, 'records': records} order by records desc, language) as languages
   from (
     select a.cluster_id, s.language, count(*) as records
@@ -10,7 +10,7 @@ with languages as (
   )
   group by cluster_id
 ),
-kinds as (
+by_kind as (
   select cluster_id, list({'kind': kind, 'records': records} order by records desc, kind) as kinds
   from (
     select a.cluster_id, r.kind, count(*) as records
@@ -20,7 +20,7 @@ kinds as (
   )
   group by cluster_id
 ),
-types as (
+by_type as (
   select cluster_id, first(type order by records desc, type) as type, max(records) / sum(records) as type_share
   from (
     select a.cluster_id, t.type, count(*) as records
@@ -73,6 +73,6 @@ select
   p.farthest_examples      -- the three farthest, cut
 from profiles as p
 join incoming as i using (cluster_id)
-join languages as l using (cluster_id)
-join kinds as k using (cluster_id)
-left join types as t using (cluster_id)
+join by_language as l using (cluster_id)
+join by_kind as k using (cluster_id)
+left join by_type as t using (cluster_id)

@@ -4,6 +4,6 @@
 select
   record_id::varchar as record_id,  -- our id of the record
   type::varchar as type,            -- code, maths, translation, …; null where no rule fits any record
-  how::varchar as how,              -- rule, or neighbours: the commonest type of the 10 nearest records a rule knows
+  how::varchar as how,              -- rule, or neighbours: what most of the 10 nearest records that a rule knows are
   vote_share::float as vote_share   -- share of the rules' votes, or of the neighbours, that are for this type
 from incoming
