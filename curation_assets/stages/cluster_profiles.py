@@ -67,7 +67,7 @@ def cluster_words(warehouse: Warehouse, top: int) -> tuple[list[int], list[list[
     with warehouse.get_connection(read_only=True) as connection:
         table = connection.sql(
             "select a.cluster_id, case when r.kind in ('chat', 'preference', 'instruction', 'reward') "
-            "then regexp_replace(left(r.text, 2000), '(^|\\n)(User|Assistant|Tool): ', '\\n', 'g') else left(r.text, 2000) end as text "
+            "then regexp_replace(left(r.text, 2000), '(^|\\n)(User|Assistant|Tool): ', ' ', 'g') else left(r.text, 2000) end as text "
             "from clusters.assignments as a join filtered.records as r using (record_id) order by record_id"
         ).to_arrow_table()
     ids = sorted(set(table["cluster_id"].to_pylist()))
