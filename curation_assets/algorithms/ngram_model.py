@@ -30,7 +30,7 @@ from curation_assets.algorithms.words import Words, mixed, words
 
 ORDER = 3
 MOST_BYTES = 32_000_000
-"""Text a model is fitted on: 32 MB of English fill about 150 MB of counts. More is sampled, by record hash."""
+"""Text a model is fitted on; its counts take 2 to 8 times as much memory. What is above is sampled by record hash."""
 
 END = 256  # the symbol behind a word's last byte, and before its first
 BEFORE = 32  # of the last byte but one the model of spelling knows the low five bits: all of a letter, in 8 MB
@@ -95,8 +95,8 @@ class Perplexity(NamedTuple):
 def fit(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], *, order: int = ORDER) -> NgramModel:
     """Fit a model on texts (Arrow strings, also in chunks from an iterator), in any order.
 
-    Memory is about 9 bytes per byte of text while it is fitted and 5 afterwards: give at most `MOST_BYTES`
-    (`cross_fit_parts` says which of many records to give).
+    Beside the text its words are held (3 bytes a byte of English) and the counts (2 to 8): give about `MOST_BYTES` at
+    most; `cross_fit_parts` says which of many records to give.
 
     >>> model = fit(pa.array(["the cat sat on the mat", "the cat sat on the hat"]))
     >>> score(model, pa.array(["the cat sat on the rug", "rug the on sat cat the"])).bits_per_byte.round(1)

@@ -84,7 +84,7 @@ class ReferenceJudge(NamedTuple):
     """
 
     revision: str
-    """12 hexadecimal digits of the training texts and settings."""
+    """12 hexadecimal digits of the training texts, their groups and the settings."""
     weights: np.ndarray
     """float64[FEATURES]."""
     intercept: float
@@ -145,7 +145,7 @@ def fit_reference_judge(
     figures = figures._replace(left_out=left_out, unread=unread, good_words=good_words, bad_words=bad_words)
     figures = figures._replace(warnings=_warnings(figures))
     settings = {"features": FEATURES, "c": PENALTY_INVERSE, "seed": seed, "good": int(is_good.sum())}
-    digest = hashlib.sha256(json.dumps(settings).encode() + hashes.tobytes())
+    digest = hashlib.sha256(json.dumps(settings).encode() + hashes.tobytes() + groups.tobytes())
     return ReferenceJudge(digest.hexdigest()[:12], weights, intercept, slope, offset, figures)
 
 
