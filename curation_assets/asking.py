@@ -132,7 +132,10 @@ class Spent(NamedTuple):
 def asker_of(config: LanguageModel) -> Asker:
     """The language model of a config, ready to be asked. Raises dagster's Failure if the config cannot be followed."""
     try:
-        return _asker_of(config, load_prompt(config.prompt))
+        prompt = load_prompt(config.prompt)
+        # How much of a record is read is part of what an answer depends on.
+        prompt = prompt._replace(version=f"{prompt.version}-{config.max_prompt_tokens}")
+        return _asker_of(config, prompt)
     except (OSError, ValueError) as error:
         raise dg.Failure(f"language_model: {error}") from error
 
@@ -350,9 +353,9 @@ def _past_seconds_per_call(warehouse: Warehouse, asker: Asker) -> float | None:
     if not warehouse.has_table("ledger.runs"):
         return None
     return warehouse.value(
-        "select max_by((notes -> 'asked' ->> 'seconds_per_call')::double, finished_at) as seconds from ledger.runs "
-        "where stage = 'quality_scores' and notes -> 'asked' ->> 'model' = $model and notes -> 'asked' ->> 'revision' = $revision "
-        "and (notes -> 'asked' ->> 'calls')::bigint > 0",
+        "select max_by((notes ->> '$.asked.seconds_per_call')::double, finished_at) as seconds from ledger.runs "
+        "where stage = 'quality_scores' and (notes ->> '$.asked.model') = $model and (notes ->> '$.asked.revision') = $revision "
+        "and (notes ->> '$.asked.calls')::bigint > 0",
         model=asker.model,
         revision=asker.revision,
     )

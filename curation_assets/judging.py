@@ -159,10 +159,13 @@ def by_cascade(
     student = _student(
         features, answered["p_yes"].to_numpy(), asked_about["draw_hash"].to_numpy(), chosen, cheap_quality, seed
     )
-    log = logger.info if student.figures.is_good_enough else logger.warning
-    log("quality_scores: %s", student.figures.verdict)
     notes = {"asked": _asked(asker, spent), "answers": len(answered), "student": plain(student.figures)}
-    judged = _judged(records, student.predict(features), "student", _revision(asker), notes)
+    if is_worth_following(student.figures):
+        logger.info("quality_scores: %s", student.figures.verdict)
+        judged = _judged(records, student.predict(features), "student", _revision(asker), notes)
+    else:
+        logger.warning("quality_scores: %s The scores are the cheap judge's.", student.figures.verdict)
+        judged = cheap._replace(notes=cheap.notes | notes)
     about = answered.select("record_id", "p_yes", "method").with_columns(
         asked_because=pl.Series(chosen.reason.tolist(), dtype=pl.String),
         asked_probability=pl.Series(
@@ -174,6 +177,16 @@ def by_cascade(
         scores=scores.with_columns(pl.col("asked_probability").fill_nan(None), cheap_quality=pl.Series(cheap_quality)),
         calibration=_calibration(student.figures.reliability),
     )
+
+
+def is_worth_following(figures: cascade.StudentFigures) -> bool:
+    """Whether the student's scores are better than the cheap judge's, also where it is not good enough to be trusted.
+
+    Ours: its rank correlation with the language model is above 0 beyond chance and above the cheap judge's.
+    """
+    student, cheap = figures.rank_correlation, figures.cheap_rank_correlation
+    cheap_value = -1.0 if cheap is None or cheap.value is None else cheap.value
+    return student.value is not None and student.low > 0 and student.value > cheap_value
 
 
 def _student(

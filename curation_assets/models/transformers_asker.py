@@ -81,7 +81,8 @@ class TransformersAsker:
         self._model.to("cuda" if on_gpu else "cpu").eval()
         self._arguments = set(inspect.signature(self._model.forward).parameters)
         self.model = model
-        self.revision = revision_of_folder(Path(model)) if Path(model).is_dir() else str(config._commit_hash)
+        weights = revision_of_folder(Path(model)) if Path(model).is_dir() else str(config._commit_hash)
+        self.revision = f"{weights}-{precision}"
         self.prompt, self.precision, self._batch_tokens = prompt, precision, batch_tokens
         self._chat = self._causal and self._tokenizer.chat_template is not None
         self._yes, self._no = answer_ids(self._tokenizer)

@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from curation_assets.algorithms.ctfidf import ctfidf_words
+from curation_assets.asking import LanguageModel, asker_of
+from curation_assets.models.cluster_titles import cluster_titles
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
@@ -16,6 +18,7 @@ from curation_assets.warehouse import Warehouse
 
 SHOWN_CLUSTERS = 20
 TITLE_WORDS = 3
+EXAMPLE_CHARS = 500  # of each of the three texts a language model titles a cluster by
 NAMED_BUBBLES = 10
 LARGEST_BUBBLE = 900  # area in square points
 
@@ -24,6 +27,10 @@ class ClusterProfilesConfig(dg.Config):
     """How clusters are described."""
 
     words: int = Field(default=8, ge=1, description="Words to describe a cluster by.")
+    language_model: LanguageModel | None = Field(
+        default=None,
+        description="A language model that titles each cluster from its words and nearest texts. Default: its first words.",
+    )
 
 
 @dg.asset(
@@ -39,7 +46,7 @@ def cluster_profiles(
     """One row per cluster: what it is about, how large, how good, how dense, and what it looks like."""
     started = warehouse.begin()
     ids, words = cluster_words(warehouse, config.words)
-    titles = [title(of) for of in words]
+    titles = titles_of(warehouse, config.language_model, ids, words)
     with warehouse.commit(context, config, rows_in=len(ids), main="clusters.profiles", started=started) as commit:
         named = {"cluster_id": ids, "words": words, "title": titles}
         schema = {"cluster_id": pl.Int64, "words": pl.List(pl.String), "title": pl.String}
@@ -59,6 +66,12 @@ SHOWN = (
 )
 
 
+NEAREST = (
+    "select a.cluster_id, arg_min(left(r.text, $chars::integer), a.distance, 3) as texts from clusters.assignments as a "
+    "join filtered.records as r using (record_id) group by a.cluster_id"
+)
+
+
 def cluster_words(warehouse: Warehouse, top: int) -> tuple[list[int], list[list[str]]]:
     """The ids of all clusters in order, and for each its words most typical by c-TF-IDF.
 
@@ -74,6 +87,19 @@ def cluster_words(warehouse: Warehouse, top: int) -> tuple[list[int], list[list[
     position = {cluster: index for index, cluster in enumerate(ids)}
     labels = pl.Series(table["cluster_id"].to_pylist()).replace_strict(position, return_dtype=pl.Int64).to_numpy()
     return ids, ctfidf_words(table["text"], labels, len(ids), top=top)
+
+
+def titles_of(
+    warehouse: Warehouse, language_model: LanguageModel | None, ids: list[int], words: list[list[str]]
+) -> list[str | None]:
+    """What each cluster is called: by the language model if there is one, else and where it fails by its first words."""
+    plain = [title(of) for of in words]
+    if language_model is None:
+        return plain
+    nearest = dict(warehouse.query(NEAREST, chars=EXAMPLE_CHARS).iter_rows())
+    at_once = language_model.concurrency if language_model.server else 1
+    asked = cluster_titles(asker_of(language_model), words, [nearest[cluster] for cluster in ids], at_once=at_once)
+    return [given or words_of for given, words_of in zip(asked, plain, strict=True)]
 
 
 def title(words: list[str]) -> str | None:

@@ -6,7 +6,7 @@ select
   model::varchar as model,                    -- id or path of the model
   revision::varchar as revision,              -- revision of its weights; for a server, what the server says of itself
   prompt::varchar as prompt,                  -- name of the prompt
-  prompt_version::varchar as prompt_version,  -- its version, with a hash of its text
+  prompt_version::varchar as prompt_version,  -- its version, a hash of its text, and the tokens it may have with the record
   yes::double as yes,                         -- probability mass of the variants of yes as the first token
   no::double as no,                           -- the same of no; P(yes) = yes / (yes + no)
   method::varchar as method,                  -- logits or logprobs, decisions (the server's own probability), or votes (sampled answers)

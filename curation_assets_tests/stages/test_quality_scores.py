@@ -1,0 +1,121 @@
+"""Scores by a language model, by a cascade and by reference sets, on real text and with a real small model."""
+
+import shutil
+
+import pytest
+from conftest import materialize
+from small_language_models import save_causal_model
+
+from curation_assets import asking
+from curation_assets.stages.quality_scores import QualityScoresConfig, estimate_lines
+from curation_assets.warehouse import Warehouse
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save_causal_model(tmp_path_factory.mktemp("model"), chat=True))
+
+
+@pytest.fixture
+def copy(curated, tmp_path):
+    warehouse = Warehouse(database=str(tmp_path / "copy.duckdb"))
+    shutil.copy(curated.path, warehouse.path)
+    yield warehouse
+    warehouse.release_run()
+
+
+def cascade(model: str, **options) -> dict:
+    return {
+        "judge": "cascade",
+        "sample_records": 80,
+        "language_model": {"model": model} | options,
+        "perplexity": "none",
+    }
+
+
+def last_notes(warehouse, path: str):
+    return warehouse.value(
+        "select max_by(notes ->> $path, finished_at) as value from ledger.runs where stage = 'quality_scores'",
+        path=path,
+    )
+
+
+def test_a_cascade_asks_about_a_sample_and_never_twice(copy, model):
+    assert materialize(copy, {"quality_scores": cascade(model, chunk_texts=16)}, ["quality_scores"]).success
+    asked = copy.query(
+        "select asked_because, count(*) as records, count(p_yes) as answers, count(asked_probability) as with_probability, "
+        "count(cheap_quality) as with_cheap from quality_scores.scores group by all order by asked_because nulls last"
+    )
+    assert asked["asked_because"].to_list() == ["stratified", "uncertain", None]
+    assert asked["answers"].to_list() == [40, 40, 0]
+    assert asked["with_probability"].to_list() == [40, 0, 0]
+    assert (asked["with_cheap"] == asked["records"]).all()
+    assert copy.rows("quality_scores.calibration") > 0
+    assert copy.value("select sum(records) as n from quality_scores.calibration") == 40
+    assert "rank correlation" in last_notes(copy, "$.student.verdict") or "same score" in last_notes(
+        copy, "$.student.verdict"
+    )
+    assert copy.rows("quality_scores.answers") == 80
+    copy.release_run()
+    assert materialize(copy, {"quality_scores": cascade(model)}, ["quality_scores"]).success
+    assert copy.rows("quality_scores.answers") == 80
+    assert last_notes(copy, "$.asked.calls") == "0"
+
+
+def test_the_estimate_is_what_is_then_asked_and_a_cap_holds(copy, model):
+    price = {"prompt_per_million": 1.0, "completion_per_million": 2.0, "currency": "EUR"}
+    config = QualityScoresConfig(**cascade(model, price=price))
+    told = "\n".join(estimate_lines(copy, config))
+    assert not copy.has_table("quality_scores.answers") or copy.rows("quality_scores.answers") == 0
+    assert materialize(copy, {"quality_scores": cascade(model, price=price)}, ["quality_scores"]).success
+    tokens, calls = int(last_notes(copy, "$.asked.prompt_tokens")), int(last_notes(copy, "$.asked.calls"))
+    assert f"{tokens:,}" in told and f"{calls:,}" in told and "EUR" in told
+    assert tokens == copy.value("select sum(prompt_tokens) as n from quality_scores.answers")
+    capped = asking.LanguageModel(model=model, max_tokens=tokens // 2, prompt="instruction")
+    asker = asking.asker_of(capped)
+    spent = asking.ask_missing(copy, asker, capped, copy.query("select text_hash from filtered.records")["text_hash"])
+    assert 0 < spent.prompt_tokens + spent.completion_tokens <= tokens // 2
+    assert "max_tokens" in spent.stopped_by
+
+
+def test_a_model_for_every_record_is_refused_where_the_caps_are_too_low(copy, model):
+    config = {"judge": "ask_llm", "language_model": {"model": model, "max_calls": 3}, "perplexity": "none"}
+    failed = materialize(copy, {"quality_scores": config}, ["quality_scores"], raise_on_error=False)
+    assert not failed.success
+    said = failed.get_step_failure_events()[0].step_failure_data.error.message
+    cause = failed.get_step_failure_events()[0].step_failure_data.error.cause
+    assert "allow 3 calls" in said + (cause.message if cause else "")
+    assert copy.rows("quality_scores.answers") == 0
+
+
+def test_every_record_gets_the_models_p_yes(copy, model):
+    config = {"judge": "ask_llm", "language_model": {"model": model}, "perplexity": "none"}
+    assert materialize(copy, {"quality_scores": config}, ["quality_scores"]).success
+    rows = copy.query("select quality, p_yes, judge, asked_because from quality_scores.scores")
+    assert (rows["quality"] - rows["p_yes"]).abs().max() < 1e-12
+    assert rows["judge"].unique().to_list() == ["ask_llm"]
+    assert rows["quality"].n_unique() > len(rows) / 2
+
+
+def test_a_reference_judge_learns_the_users_sets_and_perplexity_is_lower_where_the_reference_is_alike(copy):
+    sets = {
+        "good": ["python_environment/stdlib/*"],
+        "bad": ["python_environment/modules/*"],
+    }
+    config = {"judge": "reference", "reference": sets, "perplexity": "reference"}
+    assert materialize(copy, {"quality_scores": config}, ["quality_scores"]).success
+    means = copy.query(
+        "select avg(quality) filter (is_good) as good, avg(quality) filter (not is_good) as bad, "
+        "avg(bits_per_byte) filter (is_good) as good_bits, avg(bits_per_byte) filter (not is_good) as bad_bits from "
+        "(select r.source_uri glob 'stdlib/*' as is_good, q.* from quality_scores.scores as q join filtered.records as r using (record_id))"
+    ).row(0, named=True)
+    assert means["good"] > means["bad"] + 0.2
+    assert means["good_bits"] < means["bad_bits"]
+
+
+def test_a_judge_without_its_settings_is_refused_in_words(copy):
+    for config, said in (({"judge": "cascade"}, "language_model"), ({"judge": "reference"}, "good")):
+        failed = materialize(copy, {"quality_scores": config}, ["quality_scores"], raise_on_error=False)
+        error = failed.get_step_failure_events()[0].step_failure_data
+        assert said in str(error.user_failure_data or error.error)
+        copy.release_run()
