@@ -18,8 +18,8 @@ import numpy as np
 
 from curation_assets.algorithms.kmeans import KMeans
 
-BLOCK_ENTRIES = 2_000_000  # distances held at once (8 MB of float32)
-MOST_NEIGHBOURS = 2_048  # members of the own cluster that are summed over; a larger cluster is sampled
+BLOCK_ENTRIES = 8_000_000  # distances held at once (32 MB of float32); smaller blocks make BLAS slower
+MOST_NEIGHBOURS = 1_024  # members of the own cluster that are summed over; a larger cluster is sampled
 WIDE = 0.4  # wide bandwidth / median distance of two records; see wide_bandwidth
 LOCAL_STEPS = 14  # bandwidths tried below the wide one, each 2^-¼ of the one before: down to a twelfth of it
 SAME_PLACE_DISTANCE = 1e-3  # nearer records are one place: float32 leaves |x - y| of equal unit vectors up to 5e-4

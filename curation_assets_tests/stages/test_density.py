@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from curation_assets.algorithms.kernel_density import reference_density
+from curation_assets.stages import density as stage
 from curation_assets.stages.density import (
     Attempt,
     DensityConfig,
@@ -56,16 +57,13 @@ def test_small_sets_get_the_exact_sum_and_say_so():
     assert np.array_equal(scores, exact)
 
 
-def test_race_is_tried_only_where_the_others_fall_short():
+def test_race_is_tried_only_where_the_others_fall_short(monkeypatch):
     vectors = clustered(600)
     assert [attempt.estimator for attempt in run(vectors, exact_up_to=0)[3]] == ["references", "centroids"]
-    poor = run(vectors, exact_up_to=0, references=2, clusters=600, kernel="local")[3]
-    assert [attempt.estimator for attempt in poor][:2] == ["references", "centroids"]
-    noise = np.random.default_rng(0).normal(size=(600, 48)).astype(np.float32)
-    tried = run(noise / np.linalg.norm(noise, axis=1, keepdims=True), exact_up_to=0, references=2, clusters=500)[3]
-    assert ("race" in [attempt.estimator for attempt in tried]) == (
-        max(attempt.rank_correlation for attempt in tried[:2]) < 0.95
-    )
+    monkeypatch.setattr(stage, "GOOD_RANK_CORRELATION", 1.01)
+    attempts = run(vectors, exact_up_to=0)[3]
+    assert [attempt.estimator for attempt in attempts] == ["references", "centroids", "race"]
+    assert best(attempts).rank_correlation == max(attempt.rank_correlation for attempt in attempts)
 
 
 @pytest.mark.parametrize("estimator", ["exact", "references", "centroids", "race"])
