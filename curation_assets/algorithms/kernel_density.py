@@ -19,34 +19,42 @@ import numpy as np
 from curation_assets.algorithms.kmeans import KMeans
 
 BLOCK_ENTRIES = 8_000_000  # distances held at once (32 MB of float32); smaller blocks make BLAS slower
+REFERENCES_AT_ONCE = 4_096  # references a block, and so BLOCK_ENTRIES / 4,096 rows: both wide enough for BLAS
 MOST_NEIGHBOURS = 1_024  # members of the own cluster that are summed over; a larger cluster is sampled
 WIDE = 0.4  # wide bandwidth / median distance of two records; see wide_bandwidth
 LOCAL_STEPS = 14  # bandwidths tried below the wide one, each 2^-¼ of the one before: down to a twelfth of it
 SAME_PLACE_DISTANCE = 1e-3  # nearer records are one place: float32 leaves |x - y| of equal unit vectors up to 5e-4
 
 
-def reference_density(vectors: np.ndarray, references: np.ndarray, rows: np.ndarray, *, bandwidth: float) -> np.ndarray:
+def reference_density(
+    vectors: np.ndarray, references: np.ndarray, rows: np.ndarray, *, bandwidth: float, population: int | None = None
+) -> np.ndarray:
     """The density at each of ``rows``, float64[len(rows)], from the records at ``references`` (int[m], distinct).
 
-    1 + (n - 1) · mean of the kernel over the references other than the record itself: a reference that counted itself
-    would be 1 too dense by up to n / m. With all n records as references it is the exact sum, in O(n · len(rows) · d).
+    1 + (population - 1) · mean of the kernel over the references other than the record itself: a reference that counted
+    itself would be too dense by up to n / m. ``population`` is the number of records, the rows among them, that the
+    references stand for: by default all n. With all of them as references it is the exact sum, in O(n · len(rows) · d).
 
     >>> points = np.float32([[0, 0], [0, 1], [0, 1]])
     >>> reference_density(points, np.arange(3), np.arange(3), bandwidth=1.0).round(4)  # exp(-½) = .6065
     array([2.2131, 2.6065, 2.6065])
     """
+    references = np.sort(references)
     others = np.zeros(len(rows))
-    position = np.full(len(vectors), -1)
-    position[references] = np.arange(len(references))
-    chosen = vectors[references]
-    for start, stop in _blocks(len(rows), len(references)):
-        block = rows[start:stop]
-        exponents = _exponents(vectors[block], chosen, bandwidth)
-        own = np.flatnonzero(position[block] >= 0)
-        exponents[own, position[block[own]]] = -np.inf
-        others[start:stop] = np.exp(exponents, out=exponents).sum(axis=1)
-    counted = len(references) - (position[rows] >= 0)
-    return 1 + others * (len(vectors) - 1) / np.maximum(counted, 1)
+    counted = np.full(len(rows), len(references))
+    for first in range(0, len(references), REFERENCES_AT_ONCE):
+        chosen = references[first : first + REFERENCES_AT_ONCE]
+        chosen_vectors = vectors[chosen]
+        for start, stop in _blocks(len(rows), len(chosen)):
+            block = rows[start:stop]
+            exponents = _exponents(vectors[block], chosen_vectors, bandwidth)
+            position = np.minimum(np.searchsorted(chosen, block), len(chosen) - 1)
+            own = np.flatnonzero(chosen[position] == block)
+            exponents[own, position[own]] = -np.inf
+            counted[start + own] -= 1
+            others[start:stop] += np.exp(exponents, out=exponents).sum(axis=1)
+    population = len(vectors) if population is None else population
+    return 1 + others * (population - 1) / np.maximum(counted, 1)
 
 
 def centroid_density(
@@ -60,31 +68,36 @@ def centroid_density(
     plain centroids (s = 0) would overrate it, 23 times on sentence embeddings with a narrow kernel. Work: len(rows) ·
     (k + members) · d.
     """
-    labels = clusters.labels
-    far = np.zeros(len(rows))
+    others = _other_clusters(vectors, clusters, rows, bandwidth)
+    return others + _own_cluster(vectors, clusters.labels, rows, bandwidth, np.random.default_rng(seed))
+
+
+def _other_clusters(vectors: np.ndarray, clusters: KMeans, rows: np.ndarray, bandwidth: float) -> np.ndarray:
+    others = np.empty(len(rows))
     scale, offset, projections = _blobs(vectors, clusters, bandwidth)
     for start, stop in _blocks(len(rows), len(projections)):
         block = vectors[rows[start:stop]]
         exponents = block @ projections.T
         exponents -= np.einsum("ij,ij->i", block, block)[:, None] * scale
         exponents += offset
-        exponents[np.arange(stop - start), labels[rows[start:stop]]] = -np.inf
-        far[start:stop] = np.exp(exponents, out=exponents).sum(axis=1)
+        exponents[np.arange(stop - start), clusters.labels[rows[start:stop]]] = -np.inf
+        others[start:stop] = np.exp(exponents, out=exponents).sum(axis=1)
+    return others
 
-    density = far
+
+def _own_cluster(
+    vectors: np.ndarray, labels: np.ndarray, rows: np.ndarray, bandwidth: float, rng: np.random.Generator
+) -> np.ndarray:
+    density = np.empty(len(rows))
     by_label, asked = np.argsort(labels, kind="stable"), np.argsort(labels[rows], kind="stable")
-    label_range = np.arange(len(clusters.centroids) + 1)
-    first_member = np.searchsorted(labels[by_label], label_range)
-    first_asked = np.searchsorted(labels[rows[asked]], label_range)
-    rng = np.random.default_rng(seed)
-    for label in range(len(clusters.centroids)):
-        members = by_label[first_member[label] : first_member[label + 1]]
-        here = asked[first_asked[label] : first_asked[label + 1]]
-        references = np.arange(len(members))
+    boundaries = np.arange(1, labels.max(initial=0) + 1)
+    members_of = np.split(by_label, np.searchsorted(labels[by_label], boundaries))
+    asked_of = np.split(asked, np.searchsorted(labels[rows[asked]], boundaries))
+    for members, here in zip(members_of, asked_of, strict=True):
+        references = members  # drawn for every cluster, whatever rows are asked, so that the draws are always the same
         if len(members) > MOST_NEIGHBOURS:
-            references = np.sort(rng.choice(len(members), MOST_NEIGHBOURS, replace=False))
-        inside = np.searchsorted(members, rows[here])
-        density[here] += reference_density(vectors[members], references, inside, bandwidth=bandwidth)
+            references = rng.choice(members, MOST_NEIGHBOURS, replace=False)
+        density[here] = reference_density(vectors, references, rows[here], bandwidth=bandwidth, population=len(members))
     return density
 
 
