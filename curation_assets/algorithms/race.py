@@ -7,7 +7,8 @@ buckets counts however many vectors go by, and sketches of parts add up.
 
 The density is what weights are made *from*: to even out the space a record is kept with probability proportional to
 1 / density (Theorem A.2 of the paper; line 17 of its Algorithm 2 prints the density itself, which would do the
-opposite). That step lives in ``sampling``.
+opposite). That step lives in ``sampling``. Records that are at hand have better estimators: ``kernel_density``.
+``merge`` is for batches sketched apart, on other machines or days: it is public and used by no stage.
 """
 
 from collections.abc import Iterator
@@ -45,8 +46,7 @@ def empty_sketch(
 
     ``rows`` lowers the variance (error falls with 1/√rows), ``hashes`` sharpens the kernel to its power, ``buckets`` (a
     power of two) separate unlike tuples. The default is the paper's 1,000 rows (its 20,000 buckets rounded to 16,384):
-    66 MB of counts. On sentence embeddings of 14,000 short texts its rank correlation with the exact kernel sum is .89,
-    with 400 rows .78, with 200 rows .67.
+    66 MB of counts.
     """
     if not 2 <= buckets <= 1 << 31 or buckets & (buckets - 1):
         raise ValueError(f"empty_sketch needs a power of two of buckets from 2 to 2^31, got {buckets}.")
@@ -134,56 +134,26 @@ def collision_probability(distance: np.ndarray | float, width: float, hashes: in
     return single**hashes
 
 
-def choose_width(neighbour_distance: float, *, hashes: int = 8, at_neighbour: float = 0.01) -> float:
-    """The width at which two records at ``neighbour_distance`` share a row's hashes with probability ``at_neighbour``.
+def choose_width(distance: float, probability: float, *, hashes: int = 8) -> float:
+    """The width at which two records at ``distance`` share a row's hashes with ``probability``.
 
-    The paper publishes no bandwidth. Ours: the kernel is 1 at the record itself and falls to ``at_neighbour`` at the
-    median nearest-neighbour distance, whatever the embedding model's scale. The value is small on purpose: unit vectors
-    of unrelated records lie not much farther apart than neighbours do (1.37 against 0.93 on sentence embeddings of
-    short texts), and there are n of them. At .2 they made up nearly all of every record's density, which then differed
-    by 10 % between the 10th and 90th percentile and could even nothing out; at .01 it ranks records like a Gaussian
-    kernel density with h = .4 (Spearman 1.00).
+    The paper publishes no bandwidth. The density stage takes the width at which this kernel equals the Gaussian one at
+    twice its bandwidth.
 
-    >>> width = choose_width(0.9, hashes=8)
+    >>> width = choose_width(0.9, 0.01, hashes=8)
     >>> float(collision_probability(0.9, width, hashes=8).round(6))
     0.01
     """
-    if not neighbour_distance > 0:
+    if not distance > 0 or not 0 < probability < 1:
         raise ValueError(
-            f"choose_width needs a neighbour distance above 0, got {neighbour_distance}. "
-            "More than half of the records repeat another one exactly: deduplicate first, or set a width by hand."
+            f"choose_width needs a distance above 0 and a probability between 0 and 1, got {distance} and {probability}."
         )
 
     def excess(log_width: float) -> float:
-        return float(collision_probability(neighbour_distance, np.exp(log_width), hashes)) - at_neighbour
+        return float(collision_probability(distance, np.exp(log_width), hashes)) - probability
 
-    middle = np.log(neighbour_distance)
+    middle = np.log(distance)
     return float(np.exp(brentq(excess, middle - 12, middle + 12)))
-
-
-def median_nearest_neighbour_distance(vectors: np.ndarray, *, sample: int = 1_000, seed: int = 0) -> float:
-    """The median Euclidean distance from a record to its nearest other record, over ``sample`` seeded records.
-
-    Searched exactly, by blocks, among all of ``vectors`` (float32[n, d], n ≥ 2).
-    """
-    if len(vectors) < 2:
-        raise ValueError(f"median_nearest_neighbour_distance needs at least 2 vectors, got {len(vectors)}.")
-    chosen = np.sort(np.random.default_rng(seed).choice(len(vectors), min(sample, len(vectors)), replace=False))
-    queries = vectors[chosen]
-    nearest = np.full(len(chosen), np.inf)
-    for start, squared in squared_distance_blocks(vectors, queries):
-        own = np.flatnonzero((chosen >= start) & (chosen < start + len(squared)))
-        squared[chosen[own] - start, own] = np.inf
-        np.minimum(nearest, squared.min(axis=0), out=nearest)
-    return float(np.median(np.sqrt(nearest)))
-
-
-def exact_density(vectors: np.ndarray, queries: np.ndarray, *, width: float, hashes: int = 8) -> np.ndarray:
-    """The exact kernel sum Σ_x k(x, y) at each query y, float64[m]: what ``score`` estimates, in O(n·m·d)."""
-    total = np.zeros(len(queries))
-    for _, squared in squared_distance_blocks(vectors, queries):
-        total += collision_probability(np.sqrt(squared), width, hashes).sum(axis=0)
-    return total
 
 
 def squared_distance_blocks(vectors: np.ndarray, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

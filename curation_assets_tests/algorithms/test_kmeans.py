@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.algorithms import kmeans as kmeans_module
 from curation_assets.algorithms.kmeans import default_k, kmeans, match_clusters, nearest_centroids
 
 
@@ -42,6 +43,15 @@ def test_every_result_is_consistent(n, k, copies, seed):
     assert np.allclose(distances, np.linalg.norm(vectors - centroids[labels], axis=1), atol=1e-5)
     assert np.isclose(inertia, np.square(distances.astype(float)).sum())
     assert (labels.dtype, distances.dtype, centroids.dtype) == (np.int32, np.float32, np.float32)
+
+
+def test_more_seeds_than_the_pool_can_give_are_drawn_evenly(monkeypatch):
+    monkeypatch.setattr(kmeans_module, "SEEDING_POOL", (16, 32))
+    vectors, _ = groups(n=400)
+    result = kmeans(vectors, 100)
+    assert 90 <= len(result.centroids) <= 100
+    assert set(result.labels.tolist()) == set(range(len(result.centroids)))
+    assert result.inertia < kmeans(vectors, 30).inertia
 
 
 def test_identical_vectors_make_one_cluster_without_distance():

@@ -8,8 +8,6 @@ from curation_assets.algorithms.race import (
     choose_width,
     collision_probability,
     empty_sketch,
-    exact_density,
-    median_nearest_neighbour_distance,
     merge,
     score,
 )
@@ -18,6 +16,11 @@ from curation_assets.algorithms.race import (
 def unit_rows(n=300, d=16, seed=0):
     matrix = np.random.default_rng(seed).normal(size=(n, d))
     return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
+
+
+def exact_sum(vectors, width, hashes):
+    distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    return collision_probability(distances, width, hashes).sum(axis=0)
 
 
 @pytest.mark.parametrize(("distance", "width"), [(0.3, 0.5), (0.9, 0.5), (1.4, 2.0)])
@@ -29,14 +32,14 @@ def test_the_closed_form_is_the_frequency_of_collisions(distance, width):
 
 
 @given(st.floats(0.01, 2), st.integers(1, 16), st.floats(0.001, 0.9))
-def test_choose_width_puts_the_kernel_where_it_says(distance, hashes, at_neighbour):
-    width = choose_width(distance, hashes=hashes, at_neighbour=at_neighbour)
-    assert collision_probability(distance, width, hashes) == pytest.approx(at_neighbour, rel=1e-6)
+def test_choose_width_puts_the_kernel_where_it_says(distance, hashes, probability):
+    width = choose_width(distance, probability, hashes=hashes)
+    assert collision_probability(distance, width, hashes) == pytest.approx(probability, rel=1e-6)
 
 
 def test_the_expected_score_is_the_exact_kernel_sum():
     vectors = unit_rows()
-    exact = exact_density(vectors, vectors, width=2.0, hashes=3)
+    exact = exact_sum(vectors, 2.0, 3)
     estimates = np.stack(
         [
             # few buckets, so that the correction for chance meetings is tested too
@@ -50,18 +53,11 @@ def test_the_expected_score_is_the_exact_kernel_sum():
     assert abs((estimates.mean(axis=0) - exact).mean()) < 0.01 * exact.mean()
 
 
-def test_exact_density_is_the_plain_double_sum():
-    vectors, queries = unit_rows(50), unit_rows(7, seed=1)
-    distances = np.linalg.norm(vectors[:, None] - queries[None], axis=2)
-    expected = collision_probability(distances, 1.5, 2).sum(axis=0)
-    assert np.allclose(exact_density(vectors, queries, width=1.5, hashes=2), expected, rtol=1e-5)
-
-
 def test_crowded_records_score_higher_than_lonely_ones():
     lonely, centre = unit_rows(200, d=64), unit_rows(1, d=64, seed=9)
     crowd = centre + 0.02 * unit_rows(100, d=64, seed=5)
     vectors = np.concatenate([lonely, crowd])
-    sketch = add(empty_sketch(64, width=choose_width(1.0), rows=200), vectors)
+    sketch = add(empty_sketch(64, width=choose_width(1.0, 0.01), rows=200), vectors)
     density = score(sketch, vectors)
     assert density[200:].min() > 10 * density[:200].max()
 
@@ -93,10 +89,5 @@ def test_misuse_is_refused():
         score(empty_sketch(16, width=1.0, rows=5), vectors)
     with pytest.raises(ValueError, match="power of two"):
         empty_sketch(16, width=1.0, buckets=1_000)
-    with pytest.raises(ValueError, match="deduplicate"):
-        choose_width(median_nearest_neighbour_distance(np.repeat(np.eye(2, dtype=np.float32), 5, axis=0)))
-
-
-def test_the_nearest_neighbour_is_another_record():
-    vectors = np.float32([[0, 0], [0, 1], [0, 3], [9, 9]])
-    assert median_nearest_neighbour_distance(vectors) == pytest.approx(1.5)  # of 1, 1, 2, 10.8
+    with pytest.raises(ValueError, match="distance above 0"):
+        choose_width(0.0, 0.5)
