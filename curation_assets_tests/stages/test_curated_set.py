@@ -100,7 +100,10 @@ def test_every_candidate_ends_with_one_rule_and_the_budget_holds(candidates, vec
         assert duplicates["matched_record_id"].is_in(kept.implode()).all()
         assert (duplicates["value"] > 0.98).all()
     # The page can be drawn of every one of them.
-    assert set(plots(scores, chosen.pool, chosen.drawn, chosen.plan)) == {"density_by_quality", "quality_against_coverage"}
+    assert set(plots(scores, chosen.pool, chosen.drawn, chosen.plan)) == {
+        "density_by_quality",
+        "quality_against_coverage",
+    }
     assert "speaks_for_the_whole" in metadata(chosen.pool, chosen.drawn, chosen.plan, chosen.notes)
     assert ("nothing to chance" in estimates(chosen.pool, chosen.drawn, chosen.plan)) == (strategy not in BY_CHANCE)
 
@@ -112,7 +115,9 @@ def test_a_domain_mix_is_what_was_asked_and_the_ledger_tells_who_was_over_quota(
     selected = chosen.scores.filter("is_selected").join(candidates.select("record_id", "source"), on="record_id")
     assert dict(selected["source"].value_counts().iter_rows()) == {"web": 20, "books": 40, "forum": 40}
     assert rules(chosen)["over_quota"] > 0
-    over = chosen.scores.filter(pl.col("rule") == "over_quota").join(candidates.select("record_id", "source"), on="record_id")
+    over = chosen.scores.filter(pl.col("rule") == "over_quota").join(
+        candidates.select("record_id", "source"), on="record_id"
+    )
     assert "forum" not in over["source"].to_list()
     assert chosen.notes["quotas"]["web"] == {"asked": 20.0, "given": 20, "has_too_little": False}
     by_source = chosen.scores.join(candidates.select("record_id", "source"), on="record_id").group_by("source")
@@ -153,7 +158,9 @@ def test_a_factor_of_two_doubles_small_chances(candidates, vectors):
         strategy="random", budget_records=30, cluster_actions=[{"cluster_id": 8, "action": "weight", "value": 2}]
     )
     chances = [
-        select(candidates, vectors, config).scores.filter(pl.Series(candidates["cluster_id"] == 8))["inclusion_probability"]
+        select(candidates, vectors, config).scores.filter(pl.Series(candidates["cluster_id"] == 8))[
+            "inclusion_probability"
+        ]
         for config in (plain, twice)
     ]
     assert chances[1].mean() == pytest.approx(2 * chances[0].mean(), rel=0.06)
@@ -165,7 +172,9 @@ def test_capped_outliers_weigh_no_more_than_the_median(candidates, vectors):
         distance=pl.when(pl.col("record_id") == "0000").then(9.0).otherwise(pl.col("distance")).cast(pl.Float32),
     )
     guarded = select(strange, vectors, CuratedSetConfig(strategy="density", budget_records=60))
-    bare = select(strange, vectors, CuratedSetConfig(strategy="density", budget_records=60, outliers={"method": "none"}))
+    bare = select(
+        strange, vectors, CuratedSetConfig(strategy="density", budget_records=60, outliers={"method": "none"})
+    )
     assert bare.scores["weight"][0] > 40 * bare.scores["weight"].median()
     assert guarded.scores["weight"][0] == pytest.approx(guarded.scores["weight"].median(), rel=0.05)
     assert guarded.notes["outliers"]["records"] == 6
@@ -182,7 +191,9 @@ def test_positions_go_from_easy_to_hard_or_back_or_anyhow(candidates, vectors):
 
 
 def test_impossible_configs_are_refused_with_what_to_do(candidates, vectors):
-    with pytest.raises(ValueError, match="no cluster 6; the nearest ids are 5, 7, 4|no cluster 6; the nearest ids are 4, 5, 7"):
+    with pytest.raises(
+        ValueError, match="no cluster 6; the nearest ids are 5, 7, 4|no cluster 6; the nearest ids are 4, 5, 7"
+    ):
         select(candidates, vectors, CuratedSetConfig(cluster_actions=[{"cluster_id": 6, "action": "drop"}]))
     weighted = {"cluster_actions": [{"cluster_id": 3, "action": "weight", "value": 2}]}
     with pytest.raises(ValueError, match="no effect under k_center"):
