@@ -38,7 +38,7 @@ def test_names_become_groups_and_bad_shares_are_refused():
     assert group_shares(["a", "b"], {}, equal=True)[1].tolist() == [0.5, 0.5]
     with pytest.raises(ValueError, match="no record has 'x'; there are 'a', 'b'"):
         group_shares(["a", "b"], {"x": 1.0}, equal=False)
-    with pytest.raises(ValueError, match="add up to 1.5"):
+    with pytest.raises(ValueError, match=r"add up to 1\.5"):
         group_shares(["a", "b"], {"a": 1.0, "b": 0.5}, equal=False)
     with pytest.raises(ValueError, match="no other record"):
         group_shares(["a"], {"a": 0.5}, equal=False)

@@ -191,9 +191,7 @@ def test_positions_go_from_easy_to_hard_or_back_or_anyhow(candidates, vectors):
 
 
 def test_impossible_configs_are_refused_with_what_to_do(candidates, vectors):
-    with pytest.raises(
-        ValueError, match="no cluster 6; the nearest ids are 5, 7, 4|no cluster 6; the nearest ids are 4, 5, 7"
-    ):
+    with pytest.raises(ValueError, match="no cluster 6; the nearest ids are 4, 5, 7"):
         select(candidates, vectors, CuratedSetConfig(cluster_actions=[{"cluster_id": 6, "action": "drop"}]))
     weighted = {"cluster_actions": [{"cluster_id": 3, "action": "weight", "value": 2}]}
     with pytest.raises(ValueError, match="no effect under k_center"):
