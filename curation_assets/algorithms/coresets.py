@@ -7,7 +7,7 @@ so no record has a chance, and a sample of theirs cannot be weighted back to the
 import numpy as np
 
 BLOCK_ENTRIES = 8_000_000  # similarities held at once (32 MB of float32)
-POOL = 4_096  # candidates k_center keeps up to date between two passes over all vectors
+POOL = 1_024  # candidates k_center keeps up to date between two passes over all vectors
 PENDING = 256  # centres after which it passes over all vectors at the latest
 MAX_BLOCK = 4_096  # members of a cluster that facility_location compares with one another (64 MB of float32)
 

@@ -169,6 +169,8 @@ def score_outliers(pool: Candidates, guard: OutlierConfig, seed: int) -> np.ndar
         return outliers.local_outlier_factor(pool.vectors, seed=seed)
     if guard.method is OutlierMethod.isolation_forest:
         return outliers.isolation_score(pool.vectors, seed=seed)
+    if guard.method is OutlierMethod.neighbour_distance and pool.vectors is not None:
+        return outliers.neighbour_distance(pool.vectors, seed=seed)
     return outliers.cluster_spread_score(pool.distances, pool.clusters)
 
 

@@ -171,7 +171,8 @@ def test_capped_outliers_weigh_no_more_than_the_median(candidates, vectors):
         density=pl.when(pl.col("record_id") == "0000").then(1.0).otherwise(pl.col("density") + 100),
         distance=pl.when(pl.col("record_id") == "0000").then(9.0).otherwise(pl.col("distance")).cast(pl.Float32),
     )
-    guarded = select(strange, vectors, CuratedSetConfig(strategy="density", budget_records=60))
+    guard = {"method": "cluster_spread"}
+    guarded = select(strange, vectors, CuratedSetConfig(strategy="density", budget_records=60, outliers=guard))
     bare = select(
         strange, vectors, CuratedSetConfig(strategy="density", budget_records=60, outliers={"method": "none"})
     )
