@@ -13,8 +13,8 @@ that draw by chance are averaged over --seeds. Columns:
     clusters    share of the clusters reached
     space       share of a reference sample with a selected record within its own 5th-neighbour radius
     entropy     evenness of the selection over the clusters, 1 = the same number from each
-    product     quality × space
-    topics      (planted) entropy of the topics' shares, 1 = uniform
+    product     quality × entropy
+    topics      (planted) entropy of the topics' shares, 1 = uniform; and its product with quality
     CPU s       user and system time of the selection alone, measures given
 """
 
@@ -93,32 +93,38 @@ def measured(database: Path, name: str, path: str, config: dict) -> tuple[pl.Dat
 
 
 def compare_samplers(
-    candidates: pl.DataFrame, vectors: np.ndarray, share: float, seeds: int, **config: object
+    candidates: pl.DataFrame, vectors: np.ndarray, share: float, seeds: int, *, planted: bool = False
 ) -> pl.DataFrame:
     """One row per sampler: its measures, averaged over seeds where it draws by chance."""
     rows = []
-    for strategy in Strategy:
-        runs = range(seeds if strategy in BY_CHANCE else 1)
+    samplers = {strategy.value: {"strategy": strategy} for strategy in Strategy}
+    samplers["quality_coverage, sharpness 2"] = {"sharpness": 2.0}
+    samplers["quality, equal quotas by cluster"] = {
+        "strategy": Strategy.quality,
+        "quotas": {"by": "cluster", "equal": True},
+    }
+    for name, settings in samplers.items():
+        runs = range(seeds if settings.get("strategy", Strategy.quality_coverage) in BY_CHANCE else 1)
         before = cpu_seconds()
         chosen = [
-            select(candidates, vectors, CuratedSetConfig(strategy=strategy, budget_share=share, seed=seed, **config))
-            for seed in runs
+            select(candidates, vectors, CuratedSetConfig(budget_share=share, seed=seed, **settings)) for seed in runs
         ]
         spent = (cpu_seconds() - before) / len(runs)
         masks = {str(seed): one.scores["is_selected"].to_numpy() for seed, one in zip(runs, chosen, strict=True)}
         columns = [candidates[name].to_numpy() for name in ("quality", "density", "cluster_id", "tokens")]
         found = coverage.compare(masks, *columns, vectors=vectors)
         row = {
-            "sampler": strategy.value,
+            "sampler": name,
             "quality": found["mean_quality"].mean(),
             "clusters": found["clusters_reached_ratio"].mean(),
             "space": found["space_reached_ratio"].mean(),
             "entropy": found["occupancy_entropy_ratio"].mean(),
-            "product": (found["mean_quality"] * found["space_reached_ratio"]).mean(),
+            "product": (found["mean_quality"] * found["occupancy_entropy_ratio"]).mean(),
         }
-        if candidates["label"].null_count() == 0:
+        if planted:
             topics = candidates["label"].rank("dense").to_numpy()
             row["topics"] = float(np.mean([occupancy_entropy_ratio(topics, mask) for mask in masks.values()]))
+            row["quality × topics"] = row["quality"] * row["topics"]
         rows.append(row | {"CPU s": spent})
     return pl.DataFrame(rows)
 
@@ -143,7 +149,7 @@ def print_planted(options: argparse.Namespace, folder: Path) -> None:
     for above_unrelated in (False, True):
         density = gaussian_density(vectors, options.bandwidth, above_unrelated=above_unrelated)
         table = compare_samplers(
-            candidates.with_columns(density=pl.Series(density)), vectors, options.share, options.seeds
+            candidates.with_columns(density=pl.Series(density)), vectors, options.share, options.seeds, planted=True
         )
         print_table(told + (", less what unrelated texts (cosine 0) add" if above_unrelated else ""), table)
 

@@ -117,6 +117,8 @@ class Plan(NamedTuple):
     budget_tokens: int | None = None
     quality_weight: float = 0.5
     """a in quality^a × density^-(1-a), and the share of quality in facility location."""
+    sharpness: float = 1.0
+    """Exponent on that weight in quality_coverage."""
     max_weight_ratio: float | None = 50.0
     """Weights above this many times the median are lowered to it."""
     caps: Mapping[int, int] = {}
@@ -206,8 +208,9 @@ def weights(pool: Candidates, plan: Plan) -> np.ndarray:
     elif plan.strategy is Strategy.quality:
         weight = sampling.weights(pool.quality, pool.density, 1.0, max_ratio=None)
     else:
-        a = 0.0 if plan.strategy is Strategy.density else plan.quality_weight
-        weight = sampling.weights(pool.quality, pool.density, a, max_ratio=plan.max_weight_ratio)
+        is_mixed = plan.strategy is Strategy.quality_coverage
+        a, sharpness = (plan.quality_weight, plan.sharpness) if is_mixed else (0.0, 1.0)
+        weight = sampling.weights(pool.quality, pool.density, a, sharpness=sharpness, max_ratio=plan.max_weight_ratio)
     others = None if plan.is_outlier is None else weight[~plan.is_outlier]
     if plan.strategy in BY_RARITY and others is not None and 0 < len(others) < len(weight):
         weight = np.where(plan.is_outlier, np.minimum(weight, np.median(others)), weight)

@@ -186,6 +186,7 @@ def plan_of(pool: pl.DataFrame, config: CuratedSetConfig) -> tuple[Plan, list[st
         budget_records=None if config.budget_tokens else min(records, len(pool)),
         budget_tokens=config.budget_tokens,
         quality_weight=config.quality_weight,
+        sharpness=config.sharpness,
         max_weight_ratio=config.max_weight_ratio,
         caps={cluster: int(cap) for cluster, cap in by_action[ClusterActionKind.cap].items()},
         factors=by_action[ClusterActionKind.weight],

@@ -151,6 +151,13 @@ class CuratedSetConfig(dg.Config):
         description="a in quality^a × density^-(1-a): 1 looks at quality alone, 0 spreads evenly over the embedding space. In "
         "facility_location: a × quality + (1 - a) × what a record represents.",
     )
+    sharpness: float = Field(
+        default=1.0,
+        gt=0,
+        le=8,
+        description="Exponent on the weight of quality_coverage. At a = .5 each part has half its exponent; 2 makes it "
+        "quality / density: better and more even at once, with larger differences in chance.",
+    )
     max_weight_ratio: float | None = Field(
         default=50.0, gt=1, description="Weights above this many times the median are lowered to it; null: none is."
     )
