@@ -22,16 +22,20 @@ import argparse
 import json
 import random
 import resource
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import polars as pl
 
-from curation_assets.algorithms import coverage, outliers, sampling, selection
+from curation_assets.algorithms import coverage, outliers, selection
 from curation_assets.algorithms.coverage import occupancy_entropy_ratio
-from curation_assets.algorithms.selection import BY_CHANCE, Candidates, Plan, Strategy
+from curation_assets.algorithms.holding import Candidates
+from curation_assets.algorithms.selection import BY_CHANCE, Plan, Strategy
 from curation_assets.algorithms.semantic_duplicates import semantic_duplicates
 from curation_assets.stages.curated_set import CANDIDATES, select
 from curation_assets.stages.curated_set_config import CuratedSetConfig
@@ -180,14 +184,26 @@ def gaussian_density(vectors: np.ndarray, bandwidth: float, *, above_unrelated: 
 
 def print_scale(n: int) -> None:
     """CPU-seconds of each step on n clustered unit vectors of 384 dimensions, 10 % taken."""
+    pool = made_up(n)
+    rows = []
+    for name, step in steps_of(pool, n // 10).items():
+        before = cpu_seconds()
+        step()
+        rows.append({"step": name, "CPU s": cpu_seconds() - before})
+        print(f"{name}: {rows[-1]['CPU s']:.2f}", file=sys.stderr)
+    sizes = np.bincount(pool.clusters)
+    print_table(f"{n:,} vectors of 384 dimensions, {len(sizes)} clusters of up to {sizes.max():,}", pl.DataFrame(rows))
+
+
+def made_up(n: int) -> Candidates:
+    """Clustered unit vectors of 384 dimensions with measures drawn at random."""
     rng = np.random.default_rng(0)
     k = max(1, int((n / 2) ** 0.5))
     centres = rng.normal(size=(k, 384)).astype(np.float32)
-    shares = rng.dirichlet(np.full(k, 2.0))
-    labels = np.sort(rng.choice(k, n, p=shares))
+    labels = np.sort(rng.choice(k, n, p=rng.dirichlet(np.full(k, 2.0))))
     vectors = centres[labels] + 1.2 * rng.standard_normal((n, 384), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    pool = Candidates(
+    return Candidates(
         quality=rng.random(n),
         density=1 + rng.gamma(2, 20, n),
         tokens=rng.integers(20, 2_000, n),
@@ -197,33 +213,25 @@ def print_scale(n: int) -> None:
         distances=rng.random(n),
         vectors=vectors,
     )
-    steps = {
-        f"{strategy.value}, {n // 10:,} records": lambda strategy=strategy: selection.draw(
-            pool, Plan(strategy, budget_records=n // 10)
-        )
-        for strategy in Strategy
+
+
+def steps_of(pool: Candidates, taken: int) -> dict[str, Callable[[], object]]:
+    """What is timed: every strategy, two budgets that are harder, and what comes before the draw."""
+    plans = {f"{strategy.value}, {taken:,} records": Plan(strategy, budget_records=taken) for strategy in Strategy}
+    by_tokens = Plan(Strategy.quality_coverage, budget_tokens=int(pool.tokens.sum() // 10))
+    quotas = {"groups": pool.clusters % 20, "shares": np.full(20, 0.05)}
+    plans["quality_coverage, 10 % of the tokens"] = by_tokens
+    plans["quality_coverage, 20 equal quotas"] = Plan(Strategy.quality_coverage, budget_records=taken, **quotas)
+    draws = {name: partial(selection.draw, pool, plan) for name, plan in plans.items()}
+    return draws | {
+        "semantic duplicates above .95": partial(
+            semantic_duplicates, pool.vectors, pool.clusters, pool.distances, 0.95
+        ),
+        "outliers: cluster_spread": partial(outliers.cluster_spread_score, pool.distances, pool.clusters),
+        "outliers: neighbour_distance": partial(outliers.neighbour_distance, pool.vectors),
+        "outliers: lof": partial(outliers.local_outlier_factor, pool.vectors),
+        "outliers: isolation_forest": partial(outliers.isolation_score, pool.vectors),
     }
-    steps["quality_coverage, 10 % of the tokens"] = lambda: selection.draw(
-        pool, Plan(Strategy.quality_coverage, budget_tokens=int(pool.tokens.sum() // 10))
-    )
-    groups = labels % 20
-    steps["quality_coverage, 20 equal quotas"] = lambda: selection.draw(
-        pool, Plan(Strategy.quality_coverage, budget_records=n // 10, groups=groups, shares=np.full(20, 0.05))
-    )
-    steps["semantic duplicates above .95"] = lambda: semantic_duplicates(vectors, labels, pool.distances, 0.95)
-    steps["outliers: cluster_spread"] = lambda: outliers.cluster_spread_score(pool.distances, labels)
-    steps["outliers: neighbour_distance"] = lambda: outliers.neighbour_distance(vectors)
-    steps["outliers: lof"] = lambda: outliers.local_outlier_factor(vectors)
-    steps["outliers: isolation_forest"] = lambda: outliers.isolation_score(vectors)
-    steps["exponential keys alone"] = lambda: sampling.keys(pool.quality, pool.hashes)
-    rows = []
-    for name, step in steps.items():
-        before = cpu_seconds()
-        step()
-        rows.append({"step": name, "CPU s": cpu_seconds() - before})
-    print_table(
-        f"{n:,} vectors of 384 dimensions in {k:,} clusters, largest {np.bincount(labels).max():,}", pl.DataFrame(rows)
-    )
 
 
 def cpu_seconds() -> float:

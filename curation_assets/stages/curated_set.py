@@ -6,10 +6,10 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from curation_assets.algorithms import curriculum, outliers, quotas, selection
-from curation_assets.algorithms.selection import Candidates, Drawn, Plan, Verdicts
+from curation_assets.algorithms import curriculum, holding, outliers, quotas, selection
+from curation_assets.algorithms.holding import Candidates, Verdicts
+from curation_assets.algorithms.selection import Drawn, Plan
 from curation_assets.pages import materialized
-from curation_assets.progress import logger
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
 from curation_assets.stages.curated_set_config import (
@@ -23,7 +23,7 @@ from curation_assets.stages.curated_set_config import (
     OutlierConfig,
     OutlierMethod,
 )
-from curation_assets.stages.curated_set_page import metadata, plots
+from curation_assets.stages.curated_set_page import metadata, plots, summary
 from curation_assets.stages.density import density
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.quality_scores import quality_scores
@@ -99,7 +99,7 @@ def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: Curated
         )
     everyone = measures(candidates, vectors)
     refuse_unknown_clusters(config.cluster_actions, everyone.clusters)
-    verdicts = selection.no_verdicts(len(candidates))
+    verdicts = holding.no_verdicts(len(candidates))
     is_outlier, notes = hold_back(verdicts, everyone, config)
     if not len(verdicts.pool):
         raise ValueError(
@@ -143,9 +143,9 @@ def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig
     First what a person decided, then semantic duplicates, then outliers.
     """
     held = {one.cluster_id: HELD_RULES[one.action] for one in config.cluster_actions if one.action in HELD_RULES}
-    selection.hold_back_clusters(verdicts, everyone, held)
+    holding.hold_back_clusters(verdicts, everyone, held)
     if config.semantic_duplicate_cosine is not None:
-        selection.hold_back_semantic_duplicates(
+        holding.hold_back_semantic_duplicates(
             verdicts, everyone, config.semantic_duplicate_cosine, keep_best=config.semantic_duplicate_keep is Keep.best
         )
     is_outlier = np.zeros(len(verdicts.rule), dtype=bool)
@@ -154,7 +154,7 @@ def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig
     if guard.method is OutlierMethod.none or not matters or len(pool) < 2:
         return is_outlier, {}
     outlier_scores = score_outliers(everyone.take(pool), guard, config.seed)
-    flagged, cut = selection.outliers(outlier_scores, share=guard.share, above=guard.above)
+    flagged, cut = holding.outliers(outlier_scores, share=guard.share, above=guard.above)
     if guard.action is OutlierAction.drop:
         verdicts.give(pool[flagged], "outlier", outlier_scores[flagged], cut)
     else:
@@ -242,27 +242,3 @@ def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config
         matched_record_id=pl.when(pl.Series(verdicts.match >= 0)).then(ids.gather(match)),
         reason=candidates["cluster_id"].replace_strict(reasons, default=None, return_dtype=pl.String),
     )
-
-
-def summary(scores: pl.DataFrame, drawn: Drawn, names: list[str]) -> dict[str, Any]:
-    """What the choice did to quality, density and size, why candidates ended as they did, and what quotas got."""
-    selected = scores.filter("is_selected")
-    means = {
-        f"mean_{name}_{part}": round(float(frame[name].mean()), 4)
-        for name in ("quality", "density")
-        for part, frame in (("of_all", scores), ("of_curated", selected))
-    }
-    rules = dict(scores.group_by("rule").len().sort("len", descending=True).iter_rows())
-    notes = means | {"records": len(selected), "tokens": int(selected["tokens"].sum()), "candidates_by_rule": rules}
-    if drawn.allocation is None:
-        return notes
-    given = zip(names, drawn.allocation.asked, drawn.allocation.budgets, drawn.allocation.is_short, strict=False)
-    told = {
-        name: {"asked": round(float(asked), 1), "given": int(budget), "has_too_little": bool(is_short)}
-        for name, asked, budget, is_short in given
-        if asked or budget
-    }
-    for name, quota in told.items():
-        if quota["has_too_little"]:
-            logger.warning("curated_set: %s has too little for its quota: %s", name, quota)
-    return notes | {"quotas": told}

@@ -8,12 +8,38 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from curation_assets.algorithms import coverage, horvitz_thompson, selection
-from curation_assets.algorithms.selection import BY_CHANCE, Candidates, Drawn, Plan, Strategy
+from curation_assets.algorithms.holding import Candidates
+from curation_assets.algorithms.selection import BY_CHANCE, Drawn, Plan, Strategy
 from curation_assets.pages import BLUE, GREY, figure, markdown_table
+from curation_assets.progress import logger
 
 A_VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHARES_SHOWN = 10
 """Clusters, the largest, whose shares are estimated on the page."""
+
+
+def summary(scores: pl.DataFrame, drawn: Drawn, names: list[str]) -> dict[str, Any]:
+    """What the choice did to quality, density and size, why candidates ended as they did, and what quotas got."""
+    selected = scores.filter("is_selected")
+    means = {
+        f"mean_{name}_{part}": round(float(frame[name].mean()), 4)
+        for name in ("quality", "density")
+        for part, frame in (("of_all", scores), ("of_curated", selected))
+    }
+    rules = dict(scores.group_by("rule").len().sort("len", descending=True).iter_rows())
+    notes = means | {"records": len(selected), "tokens": int(selected["tokens"].sum()), "candidates_by_rule": rules}
+    if drawn.allocation is None:
+        return notes
+    given = zip(names, drawn.allocation.asked, drawn.allocation.budgets, drawn.allocation.is_short, strict=False)
+    told = {
+        name: {"asked": round(float(asked), 1), "given": int(budget), "has_too_little": bool(is_short)}
+        for name, asked, budget, is_short in given
+        if asked or budget
+    }
+    for name, quota in told.items():
+        if quota["has_too_little"]:
+            logger.warning("curated_set: %s has too little for its quota: %s", name, quota)
+    return notes | {"quotas": told}
 
 
 def plots(scores: pl.DataFrame, pool: Candidates, drawn: Drawn, plan: Plan) -> dict[str, Figure]:

@@ -5,7 +5,8 @@ import pytest
 
 from curation_assets.algorithms import coverage, selection
 from curation_assets.algorithms.coverage import occupancy_entropy_ratio
-from curation_assets.algorithms.selection import Candidates, Plan, Strategy
+from curation_assets.algorithms.holding import Candidates
+from curation_assets.algorithms.selection import Plan, Strategy
 
 COUNTS = (1_800, 900, 240, 60)
 SHARES = np.array(COUNTS) / sum(COUNTS)
