@@ -10,6 +10,9 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import t
 
+LEAST_DEGREES = 4.0
+"""Degrees of freedom an interval is given at least (ours): where one record carries the variance, t with 1 spans anything."""
+
 
 class Estimate(NamedTuple):
     """An estimate of the whole with its interval at the asked confidence, and its standard error."""
@@ -39,7 +42,7 @@ def mean(
     what the budget counts, ones by default (records), tokens under a token budget. With ``strata`` (int[n]) each has its
     own budget and its own B. The interval uses Student's t with as many degrees of freedom as the contributions c to
     the variance are worth: (Σ c)² / Σ c² - 1 (Ours, after Satterthwaite 1946): a few records of small probability may
-    carry it all.
+    carry it all. At least ``LEAST_DEGREES``.
 
     Raises ValueError if a record of the whole had no chance, or fewer than two were selected.
     """
@@ -65,7 +68,7 @@ def mean(
     error = np.sqrt(variance) / count
     if variance == 0:
         return Estimate(value, value, value, 0.0)
-    worth = max(1.0, variance**2 / float(np.square(contributions).sum()) - 1)
+    worth = max(LEAST_DEGREES, variance**2 / float(np.square(contributions).sum()) - 1)
     reach = (t.ppf(0.5 + confidence / 2, worth) if worth < 1e6 else ndtri(0.5 + confidence / 2)) * error
     return Estimate(value, value - reach, value + reach, float(error))
 
