@@ -169,7 +169,7 @@ def score_outliers(pool: Candidates, guard: OutlierConfig, seed: int) -> np.ndar
         return outliers.local_outlier_factor(pool.vectors, seed=seed)
     if guard.method is OutlierMethod.isolation_forest:
         return outliers.isolation_score(pool.vectors, seed=seed)
-    if guard.method is OutlierMethod.neighbour_distance and pool.vectors is not None:
+    if guard.method is OutlierMethod.neighbour_distance:
         return outliers.neighbour_distance(pool.vectors, seed=seed)
     return outliers.cluster_spread_score(pool.distances, pool.clusters)
 
