@@ -157,6 +157,35 @@ def funnel(database: Database = None) -> None:
 
 
 @app.command()
+def estimate(
+    recipe: Annotated[
+        Path, typer.Option(help="The run config whose quality_scores names a language model.", dir_okay=False)
+    ],
+    asset: Annotated[str, typer.Argument(help="The asset that asks: quality_scores.")] = "quality_scores",
+    database: Database = None,
+) -> None:
+    """Tell what asking a language model would take: calls, tokens, money, hours. Nothing is sent anywhere."""
+    from pydantic import ValidationError
+
+    if asset != "quality_scores":
+        raise typer.BadParameter(f"{asset} asks no language model about records; quality_scores does.")
+    config = read_recipe(recipe)["ops"].get("quality_scores", {}).get("config", {})
+    import dagster as dg
+
+    from curation_assets.stages.quality_scores import QualityScoresConfig, estimate_lines
+
+    with messages_for_the_reader():
+        try:
+            print("\n".join(estimate_lines(warehouse_at(database), QualityScoresConfig(**config))))
+        except ValidationError as error:
+            said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+            raise typer.BadParameter(f"quality_scores in {recipe}: {said}") from error
+        except dg.Failure as failure:
+            print(failure.description, file=sys.stderr)
+            raise typer.Exit(FAILED) from failure
+
+
+@app.command()
 def sql(
     query: Annotated[
         str, typer.Argument(help="A query, e.g. 'select stage, count(*) from ledger.decisions group by stage'.")

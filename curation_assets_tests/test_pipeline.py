@@ -26,7 +26,8 @@ def test_every_table_of_sql_is_there_with_its_columns(curated):
         if name.endswith(".decisions") and name != "ledger.decisions":
             continue
         assert curated.head(name, list(table.columns), 1).columns == list(table.columns)
-        if name not in ("raw.rejects", "curated_set.review"):
+        # Every row is readable, none of them asks for anything, and no cluster is in review.
+        if name not in ("raw.rejects", "clusters.types", "curated_set.review"):
             assert curated.rows(name) > 0, name
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curation_assets.algorithms.particles import bare_nouns
+
 RECORDS_AT_ONCE = 20_000  # bounds the exploded tokens held in memory
 TOKEN = (
     r"\p{L}[\p{L}\p{M}\p{N}_]+"  # starts with a letter, at least two characters, any script; digits alone are no word
@@ -28,6 +30,9 @@ then there therefore these they thing things this those though through thus to t
 used uses using ve very via want was wasn way we well were weren what when where whether which while who whom whose
 why will with within without won would wouldn yes yet you your yours yourself yourselves
 com html http https net org php www amp nbsp quot href src div span img br
+그리고 그러나 하지만 그래서 그런데 그냥 너무 정말 진짜 아주 매우 다시 이런 그런 저런 이렇게 그렇게 어떻게 이거 그거 저거 이것 그것 모든
+있는 없는 있다 없다 있어 없어 있고 없고 있어요 없어요 있습니다 없습니다 하는 하고 해서 하면 한다 합니다 했다 했는데 되는 된다 같은 같다
+같아요 같습니다 것이 것은 것을 것도 거의 때문에 위해 대해 대한 통해 또는 많은 많이 조금 약간 역시 아니라 아니다 입니다 보고 보면 봤는데
 """
 STOP_WORDS = frozenset(FUNCTION_WORDS_AND_MARKUP.split())
 
@@ -46,7 +51,8 @@ def ctfidf_words(
     The score of word t in cluster c is tf(t, c) · log(1 + A / f(t)): its occurrences in the cluster, times the log of
     the mean number of words per cluster over its occurrences anywhere (Grootendorst 2022, arXiv 2203.05794, section
     3.3). ``labels``: int[n], records labelled outside 0 … k-1 are ignored. Words are lower-cased runs of letters,
-    marks, digits and underscores in any script; scripts written without spaces give whole phrases. Only the first
+    marks, digits and underscores in any script, Korean ones without the particles attached to them (`particles.py`);
+    scripts written without spaces give whole phrases. Only the first
     ``max_chars`` characters of a record are read, to bound the time, and a word must occur in ``min_records`` records
     of the cluster (or in all of them, in a smaller cluster), so that one odd record does not name it. Ties go by
     alphabet.
@@ -63,7 +69,12 @@ def ctfidf_words(
         _word_counts(records.slice(start, RECORDS_AT_ONCE), max_chars)
         for start in range(0, len(records), RECORDS_AT_ONCE)
     )
-    counts = counts.group_by("cluster", "word").agg(pl.col("occurrences").sum(), pl.col("records").sum())
+    counts = (
+        counts.join(bare_nouns(counts["word"]), on="word")
+        .filter(~pl.col("bare").is_in(list(STOP_WORDS)))
+        .group_by("cluster", word="bare")
+        .agg(pl.col("occurrences").sum(), pl.col("records").sum())
+    )
     mean_words = counts["occurrences"].sum() / counts["cluster"].n_unique() if len(counts) else 0.0
     sizes = records.group_by("cluster").len(name="size")
     best = (

@@ -50,7 +50,7 @@ SUITES: dict[str, list[Expect]] = {
         _between("source_row", 1, None),
         Expect(
             "ExpectColumnValuesToBeInSet",
-            {"column": "kind", "value_set": ["document", "html", "instruction", "preference", "chat"]},
+            {"column": "kind", "value_set": ["document", "html", "instruction", "preference", "reward", "chat"]},
         ),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "license"}, "warning"),
     ],

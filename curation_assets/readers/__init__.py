@@ -1,7 +1,8 @@
 r"""Sources of text as Arrow batches: `files` lists a source's files, `read` reads one, `file_hash` names its state.
 
-Nothing is dropped on the way: what can't be read comes back as a reject with its file, row and reason. Here is only
-what the `raw` stage calls; this package imports neither dagster nor duckdb.
+Nothing is dropped on the way: what can't be read comes back as a reject with its file, row and reason. Here is what the
+`raw` stage calls, and `conversation`, which gives a stored record's turns back; this package imports neither dagster
+nor duckdb.
 
 >>> import pathlib, tempfile
 >>> folder = tempfile.TemporaryDirectory()
@@ -19,20 +20,29 @@ from collections.abc import Iterator
 
 from curation_assets.readers import formats, python_environment
 from curation_assets.readers.files import File, SourceError, file_hash, files
+from curation_assets.readers.kinds import CONVERSATIONS, KINDS, Conversation, conversation, request
 from curation_assets.readers.records import RECORDS, REJECTS, Batch, Record, Reject, Source, batches
+from curation_assets.readers.turns import Message, as_messages
 
 __all__ = [
+    "CONVERSATIONS",
+    "KINDS",
     "RECORDS",
     "REJECTS",
     "Batch",
+    "Conversation",
     "File",
+    "Message",
     "Record",
     "Reject",
     "Source",
     "SourceError",
+    "as_messages",
+    "conversation",
     "file_hash",
     "files",
     "read",
+    "request",
 ]
 
 

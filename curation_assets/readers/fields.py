@@ -1,7 +1,8 @@
 """Which fields of a file's records hold the text, the owner's id, the label, the licence and the time.
 
-The recipe says, or the file's first records do; each guess is put in words. What a record is, is in `records.py`; how
-it is read from a file, in `formats.py`.
+The recipe says, or the file's first records do; each guess is put in words. Records with turns (instructions, chats,
+…) are recognised one by one, in `kinds.py`. What a record is, is in `records.py`; how it is read from a file, in
+`formats.py`.
 """
 
 import string
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from curation_assets.readers.records import Record, Source, Unusable, refuse_unstorable
+from curation_assets.readers.kinds import CHATS, CONVERSATIONS, Shape, canonical_text, shape_of
+from curation_assets.readers.records import Record, Source, Unusable, json_type, refuse_unstorable
 
 SAMPLE_RECORDS = 100  # the guess is made once a file, from this many good records
 
@@ -20,7 +22,6 @@ SAMPLE_RECORDS = 100  # the guess is made once a file, from this many good recor
 class TextRule(NamedTuple):
     """One way to get a text out of a record."""
 
-    kind: str
     fields: tuple[str, ...]
     fits: Callable[[Mapping[str, Any]], bool]
     text: Callable[[Mapping[str, Any]], str]
@@ -29,7 +30,12 @@ class TextRule(NamedTuple):
 class Fields(NamedTuple):
     """Which fields of one file's records hold what."""
 
-    rule: TextRule
+    rule: TextRule | None
+    """How a document's text is taken, or every record's if the recipe says how; None if nothing tells."""
+    kind: str | None = None
+    """The kind of all records; None: each is looked at."""
+    is_given: bool = False
+    """Whether the recipe says where the text is: then it is that of every record, whatever its kind."""
     id: str | None = None
     time: str | None = None
     label: str | None = None
@@ -37,27 +43,6 @@ class Fields(NamedTuple):
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
-
-
-def json_type(value: Any) -> str:
-    """Name the type of a value in JSON's terms.
-
-    >>> json_type(None), json_type([1]), json_type(True)
-    ('null', 'an array', 'a boolean')
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    names = {
-        str: "a string",
-        int: "a number",
-        float: "a number",
-        list: "an array",
-        tuple: "an array",
-        dict: "an object",
-    }
-    return names.get(type(value), f"of type {type(value).__name__}")
 
 
 def named(names: Iterable[str], most: int = 12) -> str:
@@ -97,13 +82,6 @@ def as_text(value: Any) -> str | None:
 
 # --- which field is the text ----------------------------------------------------------------------------------------
 
-_PAIRS = (  # the request, what it may come with, the names its answer goes by
-    ("instruction", "input", ("output", "response")),
-    ("prompt", None, ("completion", "response")),
-    ("question", None, ("answer",)),
-    ("Q", None, ("A",)),
-)
-_CHATS = ("messages", "conversations")
 _TEXT_NAMES = (
     *("content", "body", "document", "article", "full_text", "passage", "review", "comment", "comments", "tweet"),
     *("title", "headline", "sentence", "description"),
@@ -156,12 +134,10 @@ def _string(record: Mapping[str, Any], name: str) -> str:
 
 def field_rule(name: str) -> TextRule:
     """Take the text from one field."""
-    return TextRule(
-        "document", (name,), lambda record: isinstance(record.get(name), str), lambda record: _string(record, name)
-    )
+    return TextRule((name,), lambda record: isinstance(record.get(name), str), lambda record: _string(record, name))
 
 
-def template_rule(template: str, kind: str = "document") -> TextRule:
+def template_rule(template: str) -> TextRule:
     """Make the text of several fields; a null counts as nothing, a number as its digits."""
     names = template_fields(template)
     parts = [(literal, name) for literal, name, _, _ in string.Formatter().parse(template)]
@@ -178,77 +154,9 @@ def template_rule(template: str, kind: str = "document") -> TextRule:
             return ""  # only the template's own words would be left
         return "".join(literal + (values[name] if name is not None else "") for literal, name in parts)
 
-    return TextRule(kind, tuple(names), lambda record: all(name in record for name in names), text)
+    return TextRule(tuple(names), lambda record: all(name in record for name in names), text)
 
 
-def _pair_rule(request: str, extra: str | None, answers: Sequence[str]) -> TextRule:
-    def text(record: Mapping[str, Any]) -> str:
-        answer = next((name for name in answers if name in record), answers[0])
-        middle = [_string(record, extra)] if extra and record.get(extra) is not None else []
-        asked, answered = _string(record, request), _string(record, answer)
-        for name, said in ((request, asked), (answer, answered)):
-            if not said.strip():
-                raise Unusable(f"the field '{name}' is empty; an instruction needs a request and an answer.")
-        return "\n".join(part for part in [asked, *middle, answered] if part)
-
-    return TextRule(
-        "instruction",
-        (request, *((extra,) if extra else ()), *answers),
-        lambda record: request in record and any(name in record for name in answers),
-        text,
-    )
-
-
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(message, dict) for message in value)
-
-
-def _said(message: Any) -> str:
-    """Take what one chat message says: `content` or `value`, a string or a list of typed parts."""
-    if not isinstance(message, dict) or not ("content" in message or "value" in message):
-        raise Unusable("one of its messages is not an object with 'content' or 'value'")
-    content = message.get("content", message.get("value"))
-    if isinstance(content, list):
-        content = "\n".join(
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
-    if content is None:  # a tool call has no words
-        return ""
-    if not isinstance(content, str):
-        raise Unusable(f"the content of one of its messages is {json_type(content)}, not a string")
-    return content
-
-
-def _chat_text(messages: Any, name: str) -> str:
-    if not isinstance(messages, list):
-        raise Unusable(f"the field '{name}' is {json_type(messages)}, not a list of messages")
-    return "\n".join(said for said in map(_said, messages) if said)
-
-
-def _chat_rule(name: str) -> TextRule:
-    def text(record: Mapping[str, Any]) -> str:
-        return _chat_text(record[name], name) if name in record else _string(record, name)
-
-    return TextRule("chat", (name,), lambda record: _is_chat(record.get(name)), text)
-
-
-def _preference_rule() -> TextRule:
-    def text(record: Mapping[str, Any]) -> str:
-        chosen = record.get("chosen")
-        if isinstance(chosen, list):  # a whole chat, which begins with the prompt
-            return _chat_text(chosen, "chosen")
-        prompt = _string(record, "prompt") if record.get("prompt") is not None else ""
-        return "\n".join(part for part in (prompt, _string(record, "chosen")) if part)
-
-    return TextRule(
-        "preference",
-        ("prompt", "chosen", "rejected"),
-        lambda record: "chosen" in record and "rejected" in record,
-        text,
-    )
-
-
-_SHAPES = (*(_pair_rule(*pair) for pair in _PAIRS), _preference_rule(), *(_chat_rule(name) for name in _CHATS))
 _NAMED = tuple(field_rule(name) for name in _TEXT_NAMES)
 _TEXT = field_rule("text")
 
@@ -258,7 +166,7 @@ def is_one_record(source: Source, value: Mapping[str, Any]) -> bool:
     if source.text_field or source.text_template:
         asked = [source.text_field] if source.text_field else template_fields(source.text_template or "")
         return all(name in value for name in asked)
-    return _TEXT.fits(value) or any(rule.fits(value) for rule in _SHAPES)
+    return _TEXT.fits(value) or shape_of(value) is not None
 
 
 def _common_rule(sample: Sequence[Mapping[str, Any]], rules: Sequence[TextRule]) -> TextRule | None:
@@ -279,19 +187,21 @@ def _longest_rule(sample: Sequence[Mapping[str, Any]]) -> TextRule | None:
 
 
 def guess_text(sample: Sequence[Mapping[str, Any]]) -> TextRule | None:
-    """Guess how to get the text from a file's first records; None if no field holds a string.
+    """Guess how to get the text from a file's first documents; None if no field holds a string.
 
-    `text` if any record has it; else the shape of instructions, preferences or chats; else a usual name for a text;
-    else the field with the longest strings.
+    `text` if any record has it; else a usual name for a text; else the field with the longest strings.
 
     >>> guess_text([{"review": "Fine.", "url": "https://example.org/1"}]).fields
     ('review',)
-    >>> guess_text([{"instruction": "Add.", "input": "1 2", "output": "3"}]).kind
-    'instruction'
     """
     if any("text" in record for record in sample):
         return _TEXT
-    return _common_rule(sample, _SHAPES) or _common_rule(sample, _NAMED) or _longest_rule(sample)
+    return _common_rule(sample, _NAMED) or _longest_rule(sample)
+
+
+def _has_text(record: Mapping[str, Any]) -> bool:
+    text = record.get("text")
+    return type(text) is str and text != "" and not text.isspace()
 
 
 # --- the other fields -----------------------------------------------------------------------------------------------
@@ -312,26 +222,22 @@ def _only_unique_id(sample: Sequence[Mapping[str, Any]]) -> str | None:
     return unique[0] if len(unique) == 1 else None
 
 
-def choose_fields(source: Source, uri: str, sample: Sequence[Mapping[str, Any]], notes: list[str]) -> Fields | None:
+def choose_fields(source: Source, uri: str, sample: Sequence[Mapping[str, Any]], notes: list[str]) -> Fields:
     """Decide which fields of a file hold what, from the recipe or else from the file's first records.
 
-    Each guess is put in words in `notes`. None if the records have no field that holds a string.
+    Each guess is put in words in `notes`.
     """
-    guess = guess_text(sample)
+    kind, is_given = source.kind, bool(source.text_field or source.text_template)
     if source.text_field:
         rule = field_rule(source.text_field)
     elif source.text_template:
-        names = set(template_fields(source.text_template))
-        is_shape = guess in _SHAPES and len(names) > 1 and names <= set(guess.fields)
-        rule = template_rule(source.text_template, guess.kind if is_shape else "document")
-    elif guess:
-        rule = guess
-        if rule.fields != ("text",):
-            present = [name for name in rule.fields if any(name in record for record in sample)]
-            plural = "s" if len(present) > 1 else ""
-            notes.append(f"{uri}: text is taken from the field{plural} {named(present)} (no field 'text').")
+        rule = template_rule(source.text_template)
+        kind = kind or _kind_of_template(rule, sample)
     else:
-        return None
+        shapes = [_shape(kind, record) for record in sample]
+        documents = [record for record, shape in zip(sample, shapes, strict=True) if shape is None]
+        rule = None if kind in CONVERSATIONS else guess_text(documents)
+        notes.extend(f"{uri}: {note}" for note in _what_is_read(kind, sample, shapes, rule))
 
     owner_id = source.id_field or _first_name(sample, _ID_NAMES)
     if owner_id is None and (owner_id := _only_unique_id(sample)):
@@ -343,11 +249,59 @@ def choose_fields(source: Source, uri: str, sample: Sequence[Mapping[str, Any]],
             notes.append(f"{uri}: no field '{name}' ({option}) in its first {len(sample)} records; they have {has}.")
     return Fields(
         rule,
+        kind,
+        is_given,
         owner_id,
         source.time_field or _first_name(sample, _TIME_NAMES),
         source.label_field or _first_name(sample, ("label",)),
         source.license_field or _first_name(sample, _LICENSE_NAMES),
     )
+
+
+def holds_text(fields: Fields, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any record of a file's first ones gives a text."""
+    return fields.rule is not None or any(_shape(fields.kind, record) for record in sample)
+
+
+def _kind_of_template(rule: TextRule, sample: Sequence[Mapping[str, Any]]) -> str | None:
+    """A template over several fields of one shape says how records of that kind are to be written."""
+    shape = next(filter(None, map(shape_of, sample)), None)
+    return shape.kind if shape and len(rule.fields) > 1 and set(rule.fields) <= set(shape.fields) else None
+
+
+def _shape(kind: str | None, record: Mapping[str, Any]) -> Shape | None:
+    """The shape a record is read by: a field `text` is the text unless the recipe names a kind with turns."""
+    if kind is None:
+        return None if _has_text(record) else shape_of(record)
+    return shape_of(record, kind) if kind in CONVERSATIONS else None
+
+
+def _what_is_read(
+    kind: str | None, sample: Sequence[Mapping[str, Any]], shapes: Sequence[Shape | None], rule: TextRule | None
+) -> list[str]:
+    """What was guessed about a file's records, in sentences."""
+
+    def present(names: Sequence[str], records: Iterable[Mapping[str, Any]] = sample) -> list[str]:
+        return [name for name in names if any(record.get(name) not in (None, "") for record in records)]
+
+    found = list(dict.fromkeys(shape for shape in shapes if shape))
+    fields = [
+        present(shape.fields, [record for record, its in zip(sample, shapes, strict=True) if its is shape])
+        for shape in found
+    ]
+    read = [f"{shape.kind} (from {named(names)})" for shape, names in zip(found, fields, strict=True)]
+    if rule and None in shapes:
+        read.append(f"document (from '{rule.fields[0]}')")
+    if len(read) > 1:
+        return [f"it holds records of several kinds: {', '.join(read)}."]
+    names = fields[0] if found else list(rule.fields) if rule else ["text"]
+    if names != ["text"]:
+        return [f"text is taken from the field{'s' if len(names) > 1 else ''} {named(names)} (no field 'text')."]
+    other = next(filter(None, map(shape_of, sample)), None) if kind is None else None
+    if other is None:
+        return []
+    also = f"its records also have {named(present(other.fields))}, which `kind: {other.kind}` would read"
+    return [f"text is taken from the field 'text'; {also}."]
 
 
 # --- from a record to a row -----------------------------------------------------------------------------------------
@@ -362,18 +316,46 @@ def is_html(text: str) -> bool:
     return text[:200].lstrip()[:14].lower().startswith(("<!doctype html", "<html"))
 
 
+def _kind_and_text(fields: Fields, values: Mapping[str, Any]) -> tuple[str, str]:
+    """What kind a record is, and its text. Raises Unusable if it has none, or is a broken one of its kind."""
+    rule = fields.rule
+    if rule is _TEXT and fields.kind is None and _has_text(values):  # the common case, quickly
+        return "document", values["text"]
+    if fields.kind in CONVERSATIONS or not fields.is_given:
+        if shape := _shape(fields.kind, values):
+            found = shape.read(values)
+            return shape.kind, rule.text(values) if fields.is_given else canonical_text(found)
+        if fields.kind in CONVERSATIONS:
+            raise Unusable(f"it is not laid out as any {fields.kind} we know; its fields are {named(values)}")
+        if rule is None or not rule.fits(values):
+            rule = _TEXT if _has_text(values) else rule or _common_rule([values], _NAMED)
+        if rule is None:
+            raise Unusable(_why_no_text(values))
+    return fields.kind or "document", rule.text(values)
+
+
+def _why_no_text(values: Mapping[str, Any]) -> str:
+    for name in CHATS:
+        if name in values:
+            return f"the field '{name}' is {json_type(values[name]) if values[name] != [] else 'empty'}, not a list of messages"
+    return f"it has no field with text; its fields are {named(values)}" if values else "it has no fields"
+
+
 def record_row(
     fields: Fields, source: Source, uri: str, row: int, values: Mapping[str, Any], original: bytes
 ) -> Record:
     """Make one row of the `raw` table from a record.
 
     Raises:
-        Unusable: the text is missing, no string or empty, or holds characters no database column can.
+        Unusable: the text is missing, no string or empty, the record is a broken one of its kind, or it holds
+            characters no database column can.
 
     """
-    text = fields.rule.text(values)
+    kind, text = _kind_and_text(fields, values)
     if not text or text.isspace():
         raise Unusable("the text is empty")
+    if fields.kind is None and kind == "document" and text[0] in "<\n\r\t " and is_html(text):
+        kind = "html"
     owner_id = as_text(values.get(fields.id)) if fields.id else None
     label = as_text(values.get(fields.label)) if fields.label else None
     license = (as_text(values.get(fields.license)) if fields.license else None) or source.license
@@ -385,7 +367,7 @@ def record_row(
         owner_id is not None,
         uri,
         row,
-        "html" if text[0] in "<\n\r\t " and is_html(text) else fields.rule.kind,
+        kind,
         text,
         label,
         license,

@@ -16,6 +16,7 @@ import zstandard
 
 from curation_assets.readers import python_environment
 from curation_assets.readers.fields import template_fields
+from curation_assets.readers.kinds import KINDS
 from curation_assets.readers.records import EXCERPT_BYTES, FORMATS, PARTS, Source
 
 SUFFIXES = {
@@ -108,6 +109,8 @@ def _check(source: Source) -> None:
 
     if source.format is not None and source.format not in FORMATS:
         refuse(f"format '{source.format}' is unknown; choose one of {', '.join(FORMATS)}.")
+    if source.kind is not None and source.kind not in KINDS:
+        refuse(f"kind '{source.kind}' is unknown; choose one of {', '.join(KINDS)}.")
     if source.text_field and source.text_template:
         refuse("give text_field or text_template, not both.")
     if source.text_template is not None:

@@ -24,14 +24,14 @@ from curation_assets.readers.fields import (
     as_json,
     choose_fields,
     field_rule,
+    holds_text,
     is_one_record,
-    json_type,
     named,
     record_row,
     template_fields,
 )
 from curation_assets.readers.files import BrokenOff, File, LongLine, compression_of, data, format_of, lines, text_bytes
-from curation_assets.readers.records import Record, Reject, Source, Unusable, excerpt
+from curation_assets.readers.records import Record, Reject, Source, Unusable, excerpt, json_type
 
 _SAMPLE_BYTES = 16 << 20  # the sample ends here if its records are large
 _WHOLE_OBJECT_BYTES = 64 << 20  # a JSON file that is one object is held whole up to this size
@@ -95,23 +95,28 @@ def _typed(
     source: Source, uri: str, format: str, first: list[Found], others: Iterable[Found | Reject], notes: list[str]
 ) -> Iterator[Record | Reject]:
     if format in ("text", "lines", "html"):
-        fields = Fields(field_rule("text")._replace(kind="html" if format == "html" else "document"))
+        fields = Fields(field_rule("text"), source.kind or ("html" if format == "html" else None))
     else:
         fields = choose_fields(source, uri, [found.values for found in first], notes)
-    if fields is None and format in ("csv", "tsv", "parquet"):
+    if format in ("csv", "tsv", "parquet") and not holds_text(fields, [found.values for found in first]):
         yield Reject(uri, None, f"{uri}: none of its columns holds text; they are {named(first[0].values)}.", "")
         return
     unit = _UNITS.get(format)
+    kinds: dict[str, int] = {}
     for item in chain(first, others):
         if type(item) is Reject:
             yield item
             continue
         try:
-            if fields is None:
-                raise Unusable(f"it has no field with text; its fields are {named(item.values)}")
-            yield record_row(fields, source, uri, item.row, item.values, item.original)
+            row = record_row(fields, source, uri, item.row, item.values, item.original)
         except Unusable as error:
             yield _reject(uri, unit, item.row, str(error), item.original)
+        else:
+            kinds[row.kind] = kinds.get(row.kind, 0) + 1
+            yield row
+    if len(kinds) > 1:
+        told = ", ".join(f"{n:,} {kind}" for kind, n in sorted(kinds.items(), key=lambda of: (-of[1], of[0])))
+        notes.append(f"{uri}: its records are of {len(kinds)} kinds, told apart one by one: {told}.")
 
 
 def _items(source: Source, file: File, format: str, notes: list[str]) -> Items:

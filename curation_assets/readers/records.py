@@ -53,6 +53,8 @@ class Source(NamedTuple):
     """A file, a folder, a glob (`**` allowed), or `python_environment`: the text in the running Python's packages."""
     format: str | None = None
     """jsonl, json, csv, tsv, parquet, text (a file is a record), lines (a line is a record), html; None: by suffix."""
+    kind: str | None = None
+    """document, html, instruction, preference, reward or chat, for all records. Default: each record is looked at."""
     text_field: str | None = None
     """The field that holds the text."""
     text_template: str | None = None
@@ -113,6 +115,27 @@ class Batch(NamedTuple):
 
 class Unusable(ValueError):
     """A record can't be used; the message says why, without the file and row, which the caller knows."""
+
+
+def json_type(value: Any) -> str:
+    """Name the type of a value in JSON's terms.
+
+    >>> json_type(None), json_type([1]), json_type(True)
+    ('null', 'an array', 'a boolean')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        list: "an array",
+        tuple: "an array",
+        dict: "an object",
+    }
+    return names.get(type(value), f"of type {type(value).__name__}")
 
 
 def excerpt(data: bytes | str, encoding: str = "utf-8") -> str:

@@ -6,13 +6,18 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from curation_assets.algorithms.ctfidf import ctfidf_words
-from curation_assets.pages import BLUE, figure, materialized
+from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
 from curation_assets.stages.density import density
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.warehouse import Warehouse
+
+SHOWN_CLUSTERS = 20
+TITLE_WORDS = 3
+NAMED_BUBBLES = 10
+LARGEST_BUBBLE = 900  # area in square points
 
 
 class ClusterProfilesConfig(dg.Config):
@@ -26,7 +31,7 @@ class ClusterProfilesConfig(dg.Config):
     group_name="measures",
     kinds={"duckdb", "python"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def cluster_profiles(
     context: dg.AssetExecutionContext, config: ClusterProfilesConfig, warehouse: Warehouse
@@ -34,18 +39,36 @@ def cluster_profiles(
     """One row per cluster: what it is about, how large, how good, how dense, and what it looks like."""
     started = warehouse.begin()
     ids, words = cluster_words(warehouse, config.words)
+    titles = [title(of) for of in words]
     with warehouse.commit(context, config, rows_in=len(ids), main="clusters.profiles", started=started) as commit:
-        incoming = pl.DataFrame({"cluster_id": ids, "words": pl.Series(words, dtype=pl.List(pl.String))})
-        commit.build("clusters.profiles", incoming)
-    return materialized(warehouse, "clusters.profiles", plots={"sizes": size_chart(warehouse)})
+        named = {"cluster_id": ids, "words": words, "title": titles}
+        schema = {"cluster_id": pl.Int64, "words": pl.List(pl.String), "title": pl.String}
+        commit.build("clusters.profiles", pl.DataFrame(named, schema=schema))
+    profiles = warehouse.query(SHOWN, clusters=SHOWN_CLUSTERS)
+    return materialized(
+        warehouse,
+        "clusters.profiles",
+        plots={"sizes": size_chart(profiles), "quality_against_density": quality_chart(warehouse)},
+        largest_clusters=dg.MetadataValue.md(markdown_table(in_words(profiles))),
+    )
+
+
+SHOWN = (
+    "select title, cluster_id, records, share, type, type_share, languages, mean_quality, mean_density, mean_chars, "
+    "nearest_examples[1] as example from clusters.profiles order by records desc, cluster_id limit $clusters"
+)
 
 
 def cluster_words(warehouse: Warehouse, top: int) -> tuple[list[int], list[list[str]]]:
-    """The ids of all clusters in order, and for each its words most typical by c-TF-IDF."""
+    """The ids of all clusters in order, and for each its words most typical by c-TF-IDF.
+
+    The names before the turns of a chat are no words of it.
+    """
     with warehouse.get_connection(read_only=True) as connection:
         table = connection.sql(
-            "select a.cluster_id, left(r.text, 2000) as text from clusters.assignments as a "
-            "join filtered.records as r using (record_id) order by record_id"
+            "select a.cluster_id, case when r.kind in ('chat', 'preference', 'instruction', 'reward') "
+            "then regexp_replace(left(r.text, 2000), '(^|\\n)(User|Assistant|Tool): ', ' ', 'g') else left(r.text, 2000) end as text "
+            "from clusters.assignments as a join filtered.records as r using (record_id) order by record_id"
         ).to_arrow_table()
     ids = sorted(set(table["cluster_id"].to_pylist()))
     position = {cluster: index for index, cluster in enumerate(ids)}
@@ -53,18 +76,67 @@ def cluster_words(warehouse: Warehouse, top: int) -> tuple[list[int], list[list[
     return ids, ctfidf_words(table["text"], labels, len(ids), top=top)
 
 
-def size_chart(warehouse: Warehouse) -> Figure:
-    """The twenty largest clusters by their words, or by their id where the plot's font lacks their script."""
-    largest = warehouse.query(
-        "select cluster_id, array_to_string(words[:3], ', ') as words, records from clusters.profiles order by records desc limit 20"
-    )
+def title(words: list[str]) -> str | None:
+    """What a cluster is called: its first words; null for one without any."""
+    return ", ".join(words[:TITLE_WORDS]) or None
+
+
+def in_words(profiles: pl.DataFrame) -> pl.DataFrame:
+    """The largest clusters as a person reads them: shares in percent, languages with their shares."""
+    rows = []
+    for row in profiles.iter_rows(named=True):
+        languages = [f"{of['language']} {of['records'] / row['records']:.0%}" for of in row["languages"][:3]]
+        task = f"{row['type']} {row['type_share']:.0%}" if row["type"] else None
+        rows.append(
+            {
+                "title": row["title"] or f"cluster {row['cluster_id']}",
+                "cluster": row["cluster_id"],
+                "records": row["records"],
+                "share": f"{row['share']:.1%}",
+                "type": task,
+                "languages": languages,
+                "quality": round(row["mean_quality"], 2),
+                "density": row["mean_density"],
+                "characters": round(row["mean_chars"]),
+                "nearest example": row["example"],
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def size_chart(largest: pl.DataFrame) -> Figure:
+    """The largest clusters by their title, or by their id where the plot's font lacks their script."""
     labels = [
-        words if words.isascii() and words else f"cluster {cluster}"
-        for cluster, words in largest.select("cluster_id", "words").iter_rows()
+        called if called and called.isascii() else f"cluster {cluster}"
+        for cluster, called in largest.select("cluster_id", "title").iter_rows()
     ]
     drawing, axes = figure(6.5, 0.25 * len(largest) + 1)
     axes.barh(range(len(largest)), largest["records"].to_list(), color=BLUE)
     axes.set_yticks(range(len(largest)), labels, fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("records")
+    return drawing
+
+
+def quality_chart(warehouse: Warehouse) -> Figure:
+    """Quality against density, a bubble a cluster, its area its number of records; the largest are named by their id."""
+    clusters_of = warehouse.query(
+        "select cluster_id, records, mean_quality, mean_density from clusters.profiles order by records desc"
+    )
+    drawing, axes = figure(6.5, 4.5)
+    largest = max(clusters_of["records"].to_list(), default=1)
+    axes.scatter(
+        clusters_of["mean_density"],
+        clusters_of["mean_quality"],
+        s=(clusters_of["records"] / largest * LARGEST_BUBBLE).to_list(),
+        color=BLUE,
+        alpha=0.45,
+        linewidths=0,
+    )
+    for cluster, _, quality, crowd in clusters_of.head(NAMED_BUBBLES).iter_rows():
+        axes.annotate(str(cluster), (crowd, quality), fontsize=7, ha="center", va="center")
+    if len(clusters_of) and clusters_of["mean_density"].min() > 0:
+        axes.set_xscale("log")
+    axes.set_xlabel("mean density")
+    axes.set_ylabel("mean quality")
     return drawing

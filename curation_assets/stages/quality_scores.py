@@ -1,72 +1,210 @@
 """The `quality_scores` stage: the judge's opinion of each text."""
 
+from collections.abc import Iterator
+from enum import Enum
+
 import dagster as dg
-import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 from pydantic import Field
 
-from curation_assets.models.embedders import DEFAULT_MODEL
-from curation_assets.models.judges import EmbeddedJudge
-from curation_assets.pages import histogram, materialized
+from curation_assets import asking, judging
+from curation_assets.asking import LanguageModel
+from curation_assets.judging import Judged, ReferenceSets
+from curation_assets.pages import BLUE, GREY, figure, histogram, materialized
 from curation_assets.stages import OWNERS
+from curation_assets.stages.deduped import deduped
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.filtered import filtered
 from curation_assets.warehouse import Warehouse
 
 
-class QualityScoresConfig(dg.Config):
-    """What the judge may look at."""
+class JudgeName(str, Enum):
+    """Who scores the records."""
 
+    embedded = "embedded"
+    reference = "reference"
+    ask_llm = "ask_llm"
+    cascade = "cascade"
+
+
+class CheapJudge(str, Enum):
+    """Who scores all records before a language model is asked about some."""
+
+    embedded = "embedded"
+    reference = "reference"
+
+
+class PerplexityModel(str, Enum):
+    """What the n-gram model of the perplexity signal is fitted on."""
+
+    none = "none"
+    corpus = "corpus"
+    reference = "reference"
+
+
+class QualityScoresConfig(dg.Config):
+    """Who judges, and what that may cost."""
+
+    judge: JudgeName = Field(
+        default=JudgeName.embedded,
+        description="embedded: a small model that comes with the package. reference: a classifier of your good texts against "
+        "your bad ones. ask_llm: a language model's P(yes) for every record. cascade: the language model is asked about a "
+        "sample, a student of it scores the rest.",
+    )
     use_embeddings: bool = Field(
         default=True,
-        description="Judge by signals and embedding; off, or with another embedding model, by signals alone. "
+        description="The embedded judge looks at signals and embedding; off, or with another embedding model, at signals alone. "
         "On labelled web pages both rank alike.",
     )
+    reference: ReferenceSets | None = Field(
+        default=None, description="Good and bad texts, for the reference judge and the reference perplexity."
+    )
+    language_model: LanguageModel | None = Field(
+        default=None, description="The model that ask_llm and cascade ask, and what it may cost."
+    )
+    cheap_judge: CheapJudge = Field(
+        default=CheapJudge.embedded,
+        description="cascade: who scores every record before the model is asked about some.",
+    )
+    sample_records: int = Field(
+        default=1_000,
+        ge=50,
+        description="cascade: records the language model is asked about, if the caps allow as many.",
+    )
+    stratified_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="cascade: share of the sample spread over all cheap scores, on which the student is measured; "
+        "the rest comes from where the cheap judge cannot tell.",
+    )
+    perplexity: PerplexityModel = Field(
+        default=PerplexityModel.corpus,
+        description="Perplexity as a signal, in bits a byte, by an n-gram model fitted on the corpus itself (each half read by the "
+        "other half's model), on the reference set's good texts, or none.",
+    )
+    seed: int = Field(default=0, description="Seed of the sample and of the folds.")
 
 
 @dg.asset(
-    deps=[filtered, embeddings],
+    deps=[deduped, filtered, embeddings],
     group_name="measures",
     kinds={"duckdb", "python", "scikitlearn"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def quality_scores(
     context: dg.AssetExecutionContext, config: QualityScoresConfig, warehouse: Warehouse
 ) -> dg.MaterializeResult:
-    """One row per record: how good a text the judge finds it, a calibrated probability from 0 to 1.
+    """One row per record: how good a text the judge finds it, from 0 to 1, and its perplexity.
 
-    The embedded judge is a small calibrated model over the signals and the embedding; it knows well-formed informative
-    prose from menus, lists, keyword spam and broken text, in English best. It checks no facts.
+    The embedded judge knows well-formed informative prose from menus, lists, keyword spam and broken text, in English
+    best; it checks no facts. A reference judge knows your good texts from your bad ones. A language model is asked as in
+    Ask-LLM (arXiv 2402.09668), about every record or, in a cascade, about a sample that a student learns from.
     """
     started = warehouse.begin()
-    judge = EmbeddedJudge()
-    signals = warehouse.query(
-        "select s.* from filtered.signals as s join filtered.records as r using (record_id) order by record_id"
-    )
-    vectors = _vectors_of_the_default_model(warehouse) if config.use_embeddings else None
-    quality = judge.score(signals, vectors)
-    scores = pl.DataFrame({"record_id": signals["record_id"], "quality": quality})
-    scores = scores.with_columns(judge=pl.lit(judge.name), revision=pl.lit(judge.revision))
+    require_settings(config)
+    records = judging.records_to_judge(warehouse)
+    records = records.join(bits_per_byte(warehouse, config), on="record_id", how="left", maintain_order="left")
+    judged = judge(warehouse, config, records)
+    scores = judged.scores.with_columns(records["bits_per_byte"])
     with warehouse.commit(
-        context, config, rows_in=len(signals), main="quality_scores.scores", started=started
+        context, config, rows_in=len(records), main="quality_scores.scores", started=started
     ) as commit:
+        commit.append("quality_scores.answers", asking.no_answers())
         commit.build("quality_scores.scores", scores)
-        commit.notes = {
-            "judge": judge.name,
-            "revision": judge.revision,
-            **{f"fitted_{name}": value for name, value in judge.figures.items()},
-            "looked_at": "signals" if vectors is None else "signals and embedding",
-            "mean_quality": round(float(np.mean(quality)), 4) if len(quality) else None,
-        }
-    return materialized(
-        warehouse, "quality_scores.scores", plots={"quality_histogram": histogram(pl.Series(quality), "quality")}
+        commit.build("quality_scores.calibration", judged.calibration)
+        commit.notes = judged.notes
+    return materialized(warehouse, "quality_scores.scores", plots=plots(scores, judged.calibration))
+
+
+def judge(warehouse: Warehouse, config: QualityScoresConfig, records: pl.DataFrame) -> Judged:
+    """Score the records by the judge of the config."""
+    if config.judge in (JudgeName.embedded, JudgeName.reference):
+        return cheap_judge(warehouse, config, records, config.judge.value)
+    cheap = cheap_judge(warehouse, config, records, config.cheap_judge.value)
+    asker = asking.asker_of(config.language_model)
+    if config.judge == JudgeName.ask_llm:
+        return judging.by_language_model(warehouse, records, config.language_model, cheap, asker)
+    return judging.by_cascade(
+        warehouse,
+        records,
+        config.language_model,
+        cheap,
+        asker,
+        sample_records=config.sample_records,
+        stratified_share=config.stratified_share,
+        seed=config.seed,
     )
 
 
-def _vectors_of_the_default_model(warehouse: Warehouse) -> np.ndarray | None:
-    """The embeddings by record_id, if they are the default model's: the judge knows no other's."""
-    model = warehouse.value(
-        "select max_by(notes ->> 'model', finished_at) as model from ledger.runs where stage = 'embeddings'"
+def estimate_lines(warehouse: Warehouse, config: QualityScoresConfig) -> Iterator[str]:
+    """What the language model's part of this config takes, before anything is asked, as lines of text."""
+    require_settings(config)
+    if config.judge in (JudgeName.embedded, JudgeName.reference):
+        yield f"quality_scores asks no language model: its judge is {config.judge.value}."
+        return
+    records, asker = judging.records_to_judge(warehouse), asking.asker_of(config.language_model)
+    if config.judge == JudgeName.ask_llm:
+        planned = asking.plan(warehouse, asker, config.language_model, records["text_hash"].to_list())
+    else:
+        cheap = cheap_judge(warehouse, config, records, config.cheap_judge.value).scores["quality"].to_numpy()
+        settings = (config.sample_records, config.stratified_share, config.seed)
+        planned = judging.questions(warehouse, records, config.language_model, cheap, asker, *settings)[1]
+    yield f"Asking {asker.model} about {planned.texts:,} of {len(records):,} records, prompt {asker.prompt.name} {asker.prompt.version}:"
+    yield from asking.plan_lines(planned, config.language_model)
+
+
+def cheap_judge(warehouse: Warehouse, config: QualityScoresConfig, records: pl.DataFrame, name: str) -> Judged:
+    """Score the records by a judge that costs nothing to ask."""
+    if name == "reference":
+        return judging.by_reference_judge(warehouse, records, config.reference, seed=config.seed)
+    return judging.by_embedded_judge(warehouse, records, use_embeddings=config.use_embeddings)
+
+
+def require_settings(config: QualityScoresConfig) -> None:
+    """Make sure the config names what its judge needs."""
+    asks = config.judge in (JudgeName.ask_llm, JudgeName.cascade)
+    if asks and config.language_model is None:
+        raise dg.Failure(f"quality_scores: the judge {config.judge.value} needs language_model, with at least a model.")
+    by_reference = config.judge == JudgeName.reference or (
+        config.judge == JudgeName.cascade and config.cheap_judge == CheapJudge.reference
     )
-    return warehouse.vectors()[1] if model == DEFAULT_MODEL else None
+    if (by_reference or config.perplexity == PerplexityModel.reference) and config.reference is None:
+        raise dg.Failure(
+            "quality_scores: the reference judge and the reference perplexity need reference: {good: […], bad: […]}."
+        )
+
+
+def bits_per_byte(warehouse: Warehouse, config: QualityScoresConfig) -> pl.DataFrame:
+    """record_id and bits_per_byte of every record, null where nothing is measured."""
+    if config.perplexity == PerplexityModel.corpus:
+        return judging.perplexity_of_corpus(warehouse, seed=config.seed)
+    if config.perplexity == PerplexityModel.reference:
+        return judging.perplexity_of_reference(warehouse, config.reference)
+    return pl.DataFrame(schema={"record_id": pl.String, "bits_per_byte": pl.Float64})
+
+
+def plots(scores: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Figure]:
+    """The scores' histogram and, of a cascade, the student's calibration; the perplexity's where it was measured."""
+    drawn = {"quality_histogram": histogram(scores["quality"], "quality")}
+    if scores["bits_per_byte"].null_count() < len(scores):
+        drawn["perplexity_histogram"] = histogram(scores["bits_per_byte"], "bits a byte under the n-gram model")
+    if len(calibration):
+        drawn["calibration"] = calibration_chart(calibration)
+    return drawn
+
+
+def calibration_chart(calibration: pl.DataFrame) -> Figure:
+    """The language model's mean P(yes) against the student's score, by bin, with 95 % intervals; the diagonal is perfect."""
+    drawing, axes = figure(4.5, 4)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    low = calibration["answered"] - calibration["answered_low"]
+    high = calibration["answered_high"] - calibration["answered"]
+    axes.errorbar(
+        calibration["predicted"], calibration["answered"], yerr=[low, high], fmt="o", color=BLUE, markersize=4
+    )
+    axes.set_xlabel("student's score, held out")
+    axes.set_ylabel("language model's mean P(yes)")
+    return drawing

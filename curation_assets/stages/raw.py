@@ -45,6 +45,17 @@ class Quoting(str, Enum):
     none = "none"
 
 
+class Kind(str, Enum):
+    """Kinds of records."""
+
+    document = "document"
+    html = "html"
+    instruction = "instruction"
+    preference = "preference"
+    reward = "reward"
+    chat = "chat"
+
+
 class SourceConfig(dg.Config):
     """One source of text."""
 
@@ -52,6 +63,11 @@ class SourceConfig(dg.Config):
     path: str = Field(description="A file, a folder, a glob (** allowed), or python_environment.")
     format: Format | None = Field(
         default=None, description="Default: by suffix. text: a file is a record; lines: a line is a record."
+    )
+    kind: Kind | None = Field(
+        default=None,
+        description="Kind of all its records. Default: each record is looked at (a field text makes it a document). "
+        "A record that is no good one of the kind is rejected.",
     )
     text_field: str | None = Field(
         default=None, description="Field with the text. Default: text, else what the records suggest."

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms import shingles as subject
-from curation_assets.algorithms.shingles import Shingles, code_point_classes, concat, shingle
+from curation_assets.algorithms import words as subject
+from curation_assets.algorithms.shingles import Shingles, concat, shingle
+from curation_assets.algorithms.words import code_point_classes
 
 any_text = st.text(st.characters(exclude_categories=["Cs", "Cn", "Co"]), max_size=60)
 dense_text = st.text("aBZ9_ -–+*/.\n'’éÉ가漢ไ\u0301\u00ad\u200b\ufe0f\x00½…Σ😀", max_size=60)
@@ -142,7 +143,7 @@ def test_chunks_slices_and_slabs_change_nothing(texts, a, b, slab_bytes):
     assert same(whole, shingle(array.dictionary_encode()))
     assert same(whole, shingle(pl.Series(texts, dtype=pl.String).to_arrow()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subject, "_SLAB_BYTES", slab_bytes)
+        patch.setattr(subject, "SLAB_BYTES", slab_bytes)
         assert same(whole, shingle(array))
 
 

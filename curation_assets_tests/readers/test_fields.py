@@ -1,7 +1,12 @@
 """Which field is the text, the id, the label: the guesses, and what is said when a record does not have it."""
 
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from curation_assets import readers
 from curation_assets.readers.fields import choose_fields, guess_text, record_row, template_fields
 from curation_assets.readers.records import Source, Unusable
 
@@ -27,15 +32,24 @@ def row_of(record, sample=None, **options):
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference", "a\nb"),
         ({"chosen": "b", "rejected": "c"}, "preference", "b"),
         (
-            {"prompt": "a", "chosen": [{"role": "user", "content": "a"}, {"content": "b"}], "rejected": []},
+            {
+                "prompt": "a",
+                "chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+                "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}],
+            },
             "preference",
             "a\nb",
         ),
         ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, "chat", "a\nb"),
         (
-            {"messages": [{"content": [{"type": "text", "text": "a"}, {"type": "image"}]}, {"content": None}]},
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]},
+                    {"role": "assistant", "content": "b"},
+                ]
+            },
             "chat",
-            "a",
+            "a\nb",
         ),
         ({"title": "a", "body": "b"}, "document", "b"),
         ({"headline": "a", "url": "https://example.org/a/long/one"}, "document", "a"),
@@ -50,7 +64,7 @@ def test_the_text_of_a_record(record, kind, text):
     assert (row.kind, row.text) == (kind, text)
 
 
-def test_the_guess_is_the_files_and_not_the_records():
+def test_the_guess_of_a_documents_text_is_the_files_and_not_the_records():
     reviews = [{"review": "a"}] * 60 + [{"title": "b"}] * 40
     assert guess_text(reviews).fields == ("review",)
     assert guess_text([{"title": "b"}] * 99 + [{"text": "a"}]).fields == ("text",)
@@ -109,7 +123,67 @@ def test_label_licence_and_time():
 
 
 def test_a_chat_that_is_none():
-    chats = [{"messages": [{"content": "a"}]}]
+    chats = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
     for messages, says in [("a", "a string, not a list"), ([{"role": "user"}], "'content' or 'value'"), ([], "empty")]:
         with pytest.raises(Unusable, match=says):
             row_of({"messages": messages}, chats)
+
+
+MIXED = [
+    {"instruction": "a", "input": "", "output": "b"},
+    {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]},
+    {"prompt": "a", "chosen": "b", "rejected": "c"},
+    {"prompt": "a", "response": "d", "helpfulness": 4},
+    {"text": "e"},
+    {"text": "<!DOCTYPE html><p>f"},
+]
+
+
+def test_records_of_several_kinds_in_one_file_are_told_apart(tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(record) for record in [*MIXED, {"text": "g"}, {"prompt": "a", "response": ""}])
+    )
+    source = Source("mixed", str(path))
+    [batch] = readers.read(source, readers.files(source)[0])
+    assert batch.records["kind"].to_pylist() == [
+        *("instruction", "chat", "preference", "reward", "document", "html", "document")
+    ]
+    assert batch.rejects["reason"].to_pylist() == ["mixed.jsonl, line 8: the field 'response' is empty."]
+    assert batch.notes == [
+        "mixed.jsonl: it holds records of several kinds: instruction (from 'instruction', 'output'), chat (from "
+        "'messages'), preference (from 'prompt', 'chosen', 'rejected'), reward (from 'prompt', 'response', "
+        "'helpfulness'), instruction (from 'prompt'), document (from 'text').",
+        "mixed.jsonl: its records are of 6 kinds, told apart one by one: 2 document, 1 chat, 1 html, 1 instruction, "
+        "1 preference, 1 reward.",
+    ]
+
+
+def test_a_table_holds_the_columns_of_all_kinds_and_nulls_tell_them_apart(tmp_path):
+    path = tmp_path / "mixed.parquet"
+    columns = dict.fromkeys(name for record in MIXED for name in record)
+    pq.write_table(pa.Table.from_pylist([{name: record.get(name) for name in columns} for record in MIXED]), path)
+    source = Source("mixed", str(path))
+    [batch] = readers.read(source, readers.files(source)[0])
+    kinds = batch.records["kind"].to_pylist()
+    assert kinds == ["instruction", "chat", "preference", "reward", "document", "html"]
+    for kind, original in zip(kinds[:4], batch.records["original"].to_pylist(), strict=False):
+        assert readers.conversation(kind, original).prompt[-1].content == "a"
+
+
+def test_a_kind_in_the_recipe_is_the_kind_of_every_record():
+    alpaca = {"text": "Below is an instruction …", "instruction": "a", "output": "b"}
+    assert row_of(alpaca)[0].kind == "document"
+    assert row_of(alpaca)[1] == [
+        "a.jsonl: text is taken from the field 'text'; its records also have 'instruction', 'output', which"
+        " `kind: instruction` would read."
+    ]
+    row, notes = row_of(alpaca, kind="instruction")
+    assert (row.kind, row.text) == ("instruction", "a\nb")
+    assert notes == ["a.jsonl: text is taken from the fields 'instruction', 'output' (no field 'text')."]
+    assert row_of({"question": "a", "answer": "b", "body": "c"}, kind="document")[0].text == "c"
+    assert row_of({"text": "<html>"}, kind="document")[0].kind == "document"
+    row, _ = row_of({"prompt": "a", "response": "b", "score": 1, "x": "c"}, kind="instruction", text_field="x")
+    assert (row.kind, row.text) == ("instruction", "c")
+    with pytest.raises(Unusable, match="not laid out as any chat we know; its fields are 'text'"):
+        row_of({"text": "a"}, kind="chat")

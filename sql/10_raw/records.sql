@@ -27,7 +27,7 @@ select
   n.has_owner_id::boolean as has_owner_id,  -- whether source_record_id is the owner's own
   n.source_uri::varchar as source_uri,      -- the file, relative to the source
   n.source_row::bigint as source_row,       -- row in the file when first seen, from 1
-  n.kind::varchar as kind,                  -- document, html, instruction, preference or chat
+  n.kind::varchar as kind,                  -- document, html, instruction, preference, reward or chat
   n.label::varchar as label,                -- the owner's label, if any
   n.license::varchar as license,            -- licence of the record, as its owner states it
   n.record_time::varchar as record_time,    -- the owner's time of the record, as written

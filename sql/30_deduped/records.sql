@@ -6,7 +6,7 @@ select
   source_record_id,  -- the owner's id; file:row where the owner gives none
   source_uri,        -- the file, relative to the source
   source_row,        -- row in the file, from 1
-  kind,              -- document, html, instruction, preference or chat
+  kind,              -- document, html, instruction, preference, reward or chat
   label,             -- the owner's label, if any
   license,           -- licence of the record, as its owner states it
   record_time,       -- the owner's time of the record, as written

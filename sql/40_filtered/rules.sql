@@ -27,7 +27,7 @@
 -- $max_duplicate_8gram_char_ratio: of 8 words (Gopher .12)
 -- $max_duplicate_9gram_char_ratio: of 9 words (Gopher .11)
 -- $max_duplicate_10gram_char_ratio: of 10 words (Gopher .1)
--- $conversation_max_duplicate_5gram_char_ratio: greatest share of characters in repeated runs of 5 words of an instruction, preference or chat record (ours .5)
+-- $conversation_max_duplicate_5gram_char_ratio: greatest share of characters in repeated runs of 5 words of an instruction, preference, reward or chat record (ours .5)
 -- $min_terminal_punctuation_line_ratio: least share of lines that end in terminal punctuation (FineWeb .12)
 -- $max_short_line_ratio: greatest share of lines of at most 30 characters (FineWeb .67)
 -- $max_duplicate_line_char_ratio: greatest share of characters in repeated lines, web documents (FineWeb .01)
@@ -105,7 +105,7 @@ with every_rule(rule, rule_set, signal, at_least, at_most, scripts, languages, k
     -- An answer repeats its question by nature: the bounds above would drop one Alpaca record in six. A question said
     -- twice, whole, is at most half of the text; beyond that something loops.
     ('conversation_max_duplicate_5gram_char_ratio', 'gopher_repetition', 'duplicate_5gram_char_ratio', null, $conversation_max_duplicate_5gram_char_ratio,
-      null, null, ['instruction', 'preference', 'chat'], true,
+      null, null, ['instruction', 'preference', 'reward', 'chat'], true,
       'More than half of the text repeats runs of 5 words: it loops.'),
 
     -- FineWeb's rules describe the layout of a web page.
