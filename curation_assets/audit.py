@@ -93,20 +93,29 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
 
 def _reason(decision: dict[str, Any]) -> str:
     """Value, threshold and matched record of a dropping decision, in words."""
+    value, threshold = decision["value"] or 0, decision["threshold"] or 0
     words = {
         "superseded": ": the latest version of its file no longer holds it",
         "empty_text": ": nothing is left of it after cleaning",
-        "not_selected": f": its draw {decision['value'] or 0:.4g} is above the last selected, {decision['threshold'] or 0:.4g}",
+        "not_selected": f": its draw {value:.4g} is above the last selected, {threshold:.4g}"
+        if decision["value"] is not None
+        else ": the budget was spent before its turn",
+        "over_quota": f": its group's quota ended at {threshold:.4g}; without quotas it would be in",
+        "longer_than_budget": f": its {value:,.0f} tokens are more than the {threshold:,.0f} there were",
+        "cluster_dropped": f": a person dropped cluster {value:.0f}",
+        "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
+        "cluster_capped": ": its cluster gives as many records as its cap allows",
     }
     if decision["rule"] in words:
         return words[decision["rule"]]
     if decision["matched_record_id"]:
+        stays = "which stays among the candidates" if decision["rule"] == "semantic_duplicate" else "which was kept"
         return (
             f": similarity {decision['value']:.3f} ≥ {decision['threshold']:.3g} with {decision['matched_source_record_id']} "
-            f"({decision['matched_record_id'][:12]}, source {decision['matched_source']}), which was kept"
+            f"({decision['matched_record_id'][:12]}, source {decision['matched_source']}), {stays}"
         )
-    side = "below" if (decision["value"] or 0) < (decision["threshold"] or 0) else "above"
-    return f": {decision['value']:.4g} is {side} {decision['threshold']:.4g}"
+    side = "below" if value < threshold else "above"
+    return f": {value:.4g} is {side} {threshold:.4g}"
 
 
 def _measures(warehouse: Warehouse, record_id: str) -> Iterator[str]:

@@ -1,16 +1,15 @@
-"""How much of the corpus a selection still covers, three ways, and the trade-off of coverage against quality.
+"""How much of the corpus a selection still covers, three ways, and the comparison of several selections.
 
 Each measure is a share in [0, 1], 1 = as much as could be. None says whether the selection is good; read them beside
 the mean quality.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
 from curation_assets.algorithms.race import squared_distance_blocks
-from curation_assets.algorithms.sampling import sample, weights
 
 
 def clusters_reached_ratio(labels: np.ndarray, selected: np.ndarray) -> float:
@@ -68,27 +67,22 @@ def space_reached_ratio(reference: np.ndarray, selected_vectors: np.ndarray, rad
     return float((nearest <= radius**2).mean())
 
 
-def pareto(
+def compare(
+    selections: Mapping[str, np.ndarray],
     quality: np.ndarray,
     density: np.ndarray,
     labels: np.ndarray,
-    record_hashes: np.ndarray,
+    tokens: np.ndarray,
     *,
     vectors: np.ndarray | None = None,
-    budget_records: int | None = None,
-    budget_tokens: int | None = None,
-    tokens: np.ndarray | None = None,
-    a_values: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
-    max_ratio: float = 50.0,
     reference_records: int = 2_000,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """What each mix of quality and coverage would select under one budget: one row per ``a``.
+    """What each selection (name → bool[n]) took of the same records: one row per selection, in their order.
 
-    Columns: a, records, tokens (null without token counts), mean_quality, mean_density, clusters_reached_ratio,
-    occupancy_entropy_ratio, space_reached_ratio (null without ``vectors``). The reference for the space reached is a
-    seeded sample of all vectors, its radius ``neighbourhood_radius``. All rows share the records' draws, so they differ
-    by ``a`` alone.
+    Columns: selection, records, tokens, mean_quality, mean_density, clusters_reached_ratio, occupancy_entropy_ratio,
+    space_reached_ratio (null without ``vectors``). The reference for the space reached is a seeded sample of all
+    vectors, its radius ``neighbourhood_radius``, the same for all selections.
     """
     reference, radius = None, 0.0
     if vectors is not None and len(vectors) > 5:
@@ -96,38 +90,25 @@ def pareto(
         chosen = np.sort(rng.choice(len(vectors), min(reference_records, len(vectors)), replace=False))
         reference = vectors[chosen]
         radius = neighbourhood_radius(reference)
-    rows = []
-    for a in a_values:
-        selected = sample(
-            weights(quality, density, a, max_ratio=max_ratio),
-            record_hashes,
-            budget_records=budget_records,
-            budget_tokens=budget_tokens,
-            tokens=tokens,
-            seed=seed,
-        ).selected
-        rows.append(
-            {
-                "a": float(a),
-                "records": int(selected.sum()),
-                "tokens": None if tokens is None else int(np.asarray(tokens)[selected].sum()),
-                "mean_quality": float(np.asarray(quality)[selected].mean()) if selected.any() else None,
-                "mean_density": float(np.asarray(density)[selected].mean()) if selected.any() else None,
-                "clusters_reached_ratio": clusters_reached_ratio(labels, selected),
-                "occupancy_entropy_ratio": occupancy_entropy_ratio(labels, selected),
-                "space_reached_ratio": (
-                    None if reference is None else space_reached_ratio(reference, vectors[selected], radius)
-                ),
-            }
-        )
-    schema = {"a": pl.Float64, "records": pl.Int64, "tokens": pl.Int64} | dict.fromkeys(
-        (
-            "mean_quality",
-            "mean_density",
-            "clusters_reached_ratio",
-            "occupancy_entropy_ratio",
-            "space_reached_ratio",
-        ),
-        pl.Float64,
-    )
-    return pl.DataFrame(rows, schema=schema)
+    rows = [
+        {
+            "selection": name,
+            "records": int(selected.sum()),
+            "tokens": int(tokens[selected].sum()),
+            "mean_quality": float(quality[selected].mean()) if selected.any() else None,
+            "mean_density": float(density[selected].mean()) if selected.any() else None,
+            "clusters_reached_ratio": clusters_reached_ratio(labels, selected),
+            "occupancy_entropy_ratio": occupancy_entropy_ratio(labels, selected),
+            "space_reached_ratio": (
+                None if reference is None else space_reached_ratio(reference, vectors[selected], radius)
+            ),
+        }
+        for name, selected in selections.items()
+    ]
+    return pl.DataFrame(rows, schema=COMPARISON)
+
+
+COMPARISON = {"selection": pl.String, "records": pl.Int64, "tokens": pl.Int64} | dict.fromkeys(
+    ("mean_quality", "mean_density", "clusters_reached_ratio", "occupancy_entropy_ratio", "space_reached_ratio"),
+    pl.Float64,
+)

@@ -4,6 +4,7 @@ Every draw comes from a record's own hash, so it depends on neither the order no
 record gets the probability with which it was taken, so a figure over the sample can be weighted back to the whole.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,13 +26,28 @@ class Sample(NamedTuple):
     key: np.ndarray
 
 
-def weights(quality: np.ndarray, density: np.ndarray, a: float, *, max_ratio: float = 50.0) -> np.ndarray:
-    """The sampling weight of each record, float64[n]: quality^a · density^-(1-a).
+class Ceiling(NamedTuple):
+    """What caps on groups leave of n records before a budget is spent.
+
+    ``is_over`` bool[n]: the record's group is full without it; ``tau`` float64[n]: the largest τ at which the group
+    takes records (inf without a cap); ``cut`` float64[n]: the largest key its group keeps (inf without a cap).
+    """
+
+    is_over: np.ndarray
+    tau: np.ndarray
+    cut: np.ndarray
+
+
+def weights(
+    quality: np.ndarray, density: np.ndarray, a: float, *, sharpness: float = 1.0, max_ratio: float | None = 50.0
+) -> np.ndarray:
+    """The sampling weight of each record, float64[n]: (quality^a · density^-(1-a))^sharpness.
 
     a = 1 follows quality alone, a = 0 evens out the embedding space (inverse propensity, arXiv 2402.09668, Theorem
-    A.2); mixing the two is ours. ``quality`` in [0, 1] is raised to at least ``QUALITY_FLOOR``, ``density`` must be
-    above 0. Weights above ``max_ratio`` × the median are lowered to it: outliers have the lowest density and would
-    otherwise be taken first of all.
+    A.2); mixing the two is ours. At a = .5 each has half its exponent, so the draw is less even than at a = 0;
+    ``sharpness`` 2 makes it quality / density. ``quality`` in [0, 1] is raised to at least ``QUALITY_FLOOR``, ``density`` must be
+    above 0. Weights above ``max_ratio`` × the median are lowered to it (None: not at all): outliers have the lowest
+    density and would otherwise be taken first of all.
 
     >>> weights(np.array([0.9, 0.9, 0.1]), np.array([1.0, 4.0, 1.0]), a=0.5).round(3)
     array([0.949, 0.474, 0.316])
@@ -43,8 +59,10 @@ def weights(quality: np.ndarray, density: np.ndarray, a: float, *, max_ratio: fl
         raise ValueError("weights needs every quality between 0 and 1; some are outside or not a number.")
     if not ((density > 0) & np.isfinite(density)).all():
         raise ValueError("weights needs every density above 0 and finite; score every record first.")
-    raw = np.maximum(quality, QUALITY_FLOOR) ** a * density ** (a - 1)
-    return np.minimum(raw, max_ratio * np.median(raw)) if len(raw) else raw
+    if not sharpness > 0:
+        raise ValueError(f"weights needs a sharpness above 0, got {sharpness}.")
+    raw = (np.maximum(quality, QUALITY_FLOOR) ** a * density ** (a - 1)) ** sharpness
+    return np.minimum(raw, max_ratio * np.median(raw)) if len(raw) and max_ratio is not None else raw
 
 
 def uniforms(record_hashes: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -63,6 +81,39 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
+def keys(weights: np.ndarray, record_hashes: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Each record's key E / weight with E = -ln(uniform), float64[n] (Efraimidis & Spirakis 2006): smallest first.
+
+    A weight below ``NEGLIGIBLE_WEIGHT`` gives inf: never taken.
+    """
+    key = np.full(len(weights), np.inf)
+    has_weight = weights >= NEGLIGIBLE_WEIGHT
+    key[has_weight] = -np.log(uniforms(np.asarray(record_hashes)[has_weight], seed)) / weights[has_weight]
+    return key
+
+
+def ceiling(
+    weights: np.ndarray, record_hashes: np.ndarray, labels: np.ndarray, caps: Mapping[int, int], *, seed: int = 0
+) -> Ceiling:
+    """Keep of each capped group the ``caps[label]`` records of smallest key, before any budget is spent.
+
+    ``labels`` int[n]. The keys are those ``sample`` draws by, so a record is selected exactly if its key is below both
+    its group's and the budget's threshold, and its inclusion probability is 1 - exp(-weight · min(τ of both)).
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    key = keys(weights, record_hashes, seed)
+    is_over, tau, cut = np.zeros(len(weights), dtype=bool), np.full(len(weights), np.inf), np.full(len(weights), np.inf)
+    for label, cap in caps.items():
+        members = np.flatnonzero((labels == label) & np.isfinite(key))
+        if len(members) <= cap:
+            continue
+        order = members[np.argsort(key[members], kind="stable")]
+        is_over[order[cap:]] = True
+        tau[members] = threshold(weights[members], np.ones(len(members)), cap)
+        cut[members] = key[order[cap - 1]] if cap else 0.0
+    return Ceiling(is_over, tau, cut)
+
+
 def sample(
     weights: np.ndarray,
     record_hashes: np.ndarray,
@@ -70,20 +121,22 @@ def sample(
     budget_records: int | None = None,
     budget_tokens: int | None = None,
     tokens: np.ndarray | None = None,
+    under: Ceiling | None = None,
     seed: int = 0,
 ) -> Sample:
     """Take records with probability growing with their weight, without replacement, until the budget is spent.
 
-    Each record's key is E / weight with E = -ln(uniform) (Efraimidis & Spirakis 2006); records are taken in the order
-    of their keys. Give exactly one budget. ``budget_records``: that many. ``budget_tokens`` with ``tokens`` (int[n]):
-    up to but without the first record that no longer fits, so that long records are not passed over for short ones; a
-    record longer than the whole budget is never taken and has inclusion probability 0, as has one of weight 0 (below
-    1e-100).
+    Records are taken in the order of their ``keys``. Give exactly one budget. ``budget_records``: that many.
+    ``budget_tokens`` with ``tokens`` (int[n]): up to but without the first record that no longer fits, so that long
+    records are not passed over for short ones; a record longer than the whole budget is never taken and has inclusion
+    probability 0, as has one of weight 0 (below 1e-100). ``under``: the ``ceiling`` of caps on groups; records over
+    their cap are passed over.
 
     The inclusion probability is 1 - exp(-weight · τ) with τ such that the probabilities (times the tokens) add up to
     the budget (Rosén 1997, sequential order sampling: exact as n grows). Under a token budget about half a record's
     tokens stay unspent: the expected remainder of a renewal process, Σ m·t² / (2 Σ m·t) with m = weight · exp(-weight ·
-    τ), is taken off first.
+    τ), is taken off first. Of 300 records of unequal weight and length the probabilities were within .04 of the
+    frequencies over 800 seeds, up to a budget of 99.9 % of the tokens.
 
     Raises ValueError for two budgets or none, weights that are negative or not finite, and missing tokens.
     """
@@ -102,35 +155,49 @@ def sample(
         budget, sizes = budget_tokens, np.asarray(tokens, dtype=np.float64)
 
     eligible = (weights >= NEGLIGIBLE_WEIGHT) & (sizes <= budget)
-    key = np.full(len(weights), np.inf)
-    key[eligible] = -np.log(uniforms(np.asarray(record_hashes)[eligible], seed)) / weights[eligible]
-    order = np.argsort(key, kind="stable")[: np.count_nonzero(eligible)]
+    key = np.where(eligible, keys(weights, record_hashes, seed), np.inf)
+    may_be_taken = eligible if under is None else eligible & ~under.is_over
+    order = np.flatnonzero(may_be_taken)
+    order = order[np.argsort(key[order], kind="stable")]
     selected = np.zeros(len(weights), dtype=bool)
     selected[order[np.cumsum(sizes[order]) <= budget]] = True
-    probability = np.zeros(len(weights))
-    probability[eligible] = _inclusion_probabilities(
-        weights[eligible], sizes[eligible], budget, remainder=budget_tokens is not None
+    highest = np.full(len(weights), np.inf) if under is None else under.tau
+    tau = threshold(
+        weights[eligible], sizes[eligible], budget, highest=highest[eligible], remainder=budget_tokens is not None
     )
+    probability = np.zeros(len(weights))
+    probability[eligible] = -np.expm1(-weights[eligible] * np.minimum(tau, highest[eligible]))
     return Sample(selected, probability, key)
 
 
-def _inclusion_probabilities(weights: np.ndarray, sizes: np.ndarray, budget: float, *, remainder: bool) -> np.ndarray:
-    if sizes.sum() <= budget:
-        return np.ones(len(weights))
-    if budget <= 0:
-        return np.zeros(len(weights))
-    scaled = weights / weights.max()
+def threshold(
+    weights: np.ndarray,
+    sizes: np.ndarray,
+    budget: float,
+    *,
+    highest: np.ndarray | None = None,
+    remainder: bool = False,
+) -> float:
+    """τ such that Σ sizes · (1 - exp(-weight · min(τ, highest))) is the budget: inf if it buys all, 0 if nothing."""
+    if budget <= 0 or not len(weights):
+        return 0.0
+    highest = np.full(len(weights), np.inf) if highest is None else highest
+    scaled, top = weights / weights.max(), highest * weights.max()
+    if -np.expm1(-scaled * top) @ sizes <= budget * (1 + 1e-12):
+        return np.inf
     lightest = scaled.min()
 
     def spent(log_tau: float) -> float:
-        return float(-np.expm1(-scaled * np.exp(log_tau)) @ sizes) - budget
+        return float(-np.expm1(-scaled * np.minimum(np.exp(log_tau), top)) @ sizes) - budget
 
     def spent_with_remainder(log_tau: float) -> float:
-        margin = scaled * np.exp(-(scaled - lightest) * np.exp(log_tau)) * sizes
-        return spent(log_tau) + float(margin @ sizes / (2 * margin.sum()))
+        tau = np.exp(log_tau)
+        margin = scaled * np.exp(-(scaled - lightest) * tau) * sizes * (tau <= top)
+        expected = float(margin @ sizes / (2 * margin.sum())) if margin.any() else 0.0
+        return spent(log_tau) + expected
 
     low, high = -60.0, np.log(60.0 / lightest)
     function = spent_with_remainder if remainder and spent_with_remainder(low) < 0 else spent
     if function(high) <= 0:  # the budget is all but the whole
-        return np.ones(len(weights))
-    return -np.expm1(-scaled * np.exp(brentq(function, low, high)))
+        return np.inf
+    return float(np.exp(brentq(function, low, high)) / weights.max())

@@ -1,42 +1,42 @@
-"""The `curated_set` stage: quality × coverage sampling to a budget."""
+"""The `curated_set` stage: what is held back, and a draw to a budget from the rest."""
+
+from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
-from pydantic import Field
 
-from curation_assets.algorithms import coverage, sampling
-from curation_assets.pages import BLUE, GREY, figure, materialized
+from curation_assets.algorithms import curriculum, holding, outliers, quotas, selection
+from curation_assets.algorithms.holding import Candidates, Verdicts
+from curation_assets.algorithms.selection import Drawn, Plan
+from curation_assets.pages import materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
+from curation_assets.stages.curated_set_config import (
+    ClusterActionConfig,
+    ClusterActionKind,
+    CuratedSetConfig,
+    GroupBy,
+    Keep,
+    Order,
+    OutlierAction,
+    OutlierConfig,
+    OutlierMethod,
+)
+from curation_assets.stages.curated_set_page import metadata, plots, summary
 from curation_assets.stages.density import density
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.warehouse import Warehouse
 
 CANDIDATES = (
-    "select r.record_id, q.quality, d.density, greatest(1, ceil(strlen(r.text) / 4))::bigint as tokens, "
-    "md5_number_upper(r.record_id) as draw_hash from filtered.records as r join quality_scores.scores as q using (record_id) "
+    "select r.record_id, r.source, s.language, a.cluster_id, r.kind, r.label, r.license, q.quality, d.density, a.distance, "
+    "len(r.text) as chars, greatest(1, ceil(strlen(r.text) / 4))::bigint as tokens, "
+    "md5_number_upper(r.record_id) as draw_hash "
+    "from filtered.records as r join filtered.signals as s using (record_id) join quality_scores.scores as q using (record_id) "
     "join density.scores as d using (record_id) join clusters.assignments as a using (record_id) order by r.record_id"
 )
-
-
-class CuratedSetConfig(dg.Config):
-    """How much is taken, and what counts. Give at most one budget."""
-
-    budget_records: int | None = Field(default=None, ge=1, description="Records to take.")
-    budget_tokens: int | None = Field(default=None, ge=1, description="Tokens to take, at 4 bytes of UTF-8 a token.")
-    budget_share: float = Field(
-        default=0.25, gt=0, le=1, description="Share of the filtered records to take, where no other budget is given."
-    )
-    quality_weight: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="a in quality^a × density^-(1-a): 1 looks at quality alone, 0 spreads evenly over the embedding space.",
-    )
-    seed: int = Field(default=0, description="Seed of the draw.")
+HELD_RULES = {ClusterActionKind.drop: "cluster_dropped", ClusterActionKind.review: "cluster_review"}
 
 
 @dg.asset(
@@ -44,132 +44,201 @@ class CuratedSetConfig(dg.Config):
     group_name="product",
     kinds={"duckdb", "python"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def curated_set(
     context: dg.AssetExecutionContext, config: CuratedSetConfig, warehouse: Warehouse
 ) -> dg.MaterializeResult:
     """One row per record of the curated set: the training data.
 
-    A weighted draw without replacement, weight quality^a × density^-(1-a), to a budget in records or tokens; every
-    candidate's chance is stored, so the set can speak for the whole it was drawn from.
+    By default a weighted draw without replacement, weight quality^a × density^-(1-a), to a budget in records or tokens;
+    every candidate's chance is stored, so the set can speak for the whole it was drawn from. Other strategies, quotas,
+    semantic duplicates, outliers and verdicts on whole clusters are in its config; every candidate gets one decision.
     """
     started = warehouse.begin()
     warehouse.require_all_records("quality_scores.scores", "density.scores", "clusters.assignments")
     candidates = warehouse.query(CANDIDATES)
-    scores = draw(candidates, config)
+    chosen = select(candidates, warehouse.vectors()[1], config)
     with warehouse.commit(
         context, config, rows_in=len(candidates), main="curated_set.records", started=started
     ) as commit:
-        commit.build("curated_set.scores", scores)
+        commit.build("curated_set.scores", chosen.scores)
+        commit.build("curated_set.review")
         commit.decide()
         commit.build("curated_set.records")
         commit.keep_the_rest()
-        commit.notes = summary(scores)
+        commit.notes = chosen.notes
     return materialized(
         warehouse,
         "curated_set.records",
-        plots={
-            "density_by_quality": scatter(scores),
-            "quality_against_coverage": pareto_chart(warehouse, candidates, config),
-        },
+        plots=plots(chosen.scores, chosen.pool, chosen.drawn, chosen.plan),
+        **metadata(chosen.pool, chosen.drawn, chosen.plan, chosen.notes),
     )
 
 
-def draw(candidates: pl.DataFrame, config: CuratedSetConfig) -> pl.DataFrame:
-    """Draw the curated set: one row per candidate with weight, draw, inclusion probability and whether it is selected.
+class Chosen(NamedTuple):
+    """What came of the candidates: rows of curated_set.scores, the pool that was drawn from, how, and what to note."""
 
-    Raises ValueError if both budgets are given, or if there is nothing to draw from.
+    scores: pl.DataFrame
+    pool: Candidates
+    drawn: Drawn
+    plan: Plan
+    notes: dict[str, Any]
+
+
+def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: CuratedSetConfig) -> Chosen:
+    """Choose among the candidates (rows of CANDIDATES, their vectors beside them) as the config says.
+
+    Raises ValueError if there is nothing to draw from, if nothing fits the budget, or if the config names clusters or
+    groups that are not there.
     """
-    if config.budget_records and config.budget_tokens:
-        raise ValueError("curated_set: budget_records and budget_tokens are both given; give one of them.")
     if not len(candidates):
         raise ValueError(
             "curated_set: no record is left to draw from. `curate funnel` shows which rule dropped them; "
             "loosen it in the config of `filtered`."
         )
-    budget = budget_of(candidates, config)
-    weights = sampling.weights(
-        candidates["quality"].to_numpy(), candidates["density"].to_numpy(), a=config.quality_weight
-    )
-    sample = sampling.sample(
-        weights,
-        candidates["draw_hash"].to_numpy(),
-        **budget,
-        tokens=candidates["tokens"].to_numpy(),
-        seed=config.seed,
-    )
-    if not sample.selected.any():
+    everyone = measures(candidates, vectors)
+    refuse_unknown_clusters(config.cluster_actions, everyone.clusters)
+    verdicts = holding.no_verdicts(len(candidates))
+    is_outlier, notes = hold_back(verdicts, everyone, config)
+    if not len(verdicts.pool):
         raise ValueError(
-            f"curated_set: no record fits into budget_tokens {config.budget_tokens}; "
-            f"the smallest candidate has {candidates['tokens'].min()}."
+            "curated_set: every record was held back before the draw; see cluster_actions, outliers and "
+            "semantic_duplicate_cosine in the config of `curated_set`."
         )
-    return candidates.drop("draw_hash").with_columns(
-        weight=pl.Series(weights),
-        draw=pl.Series(sample.key),
-        inclusion_probability=pl.Series(sample.inclusion_probability),
-        is_selected=pl.Series(sample.selected),
-    )
+    pool = everyone.take(verdicts.pool)
+    plan, names = plan_of(candidates[verdicts.pool], config)
+    plan = plan._replace(is_outlier=is_outlier[verdicts.pool])
+    drawn = selection.draw(pool, plan)
+    if not drawn.selected.any():
+        raise ValueError(
+            f"curated_set: no record fits into the budget of {plan.budget_tokens or plan.budget_records:,}; "
+            f"the smallest candidate has {pool.tokens.min():,} tokens."
+        )
+    scores = scores_of(candidates, verdicts, drawn, config)
+    return Chosen(scores, pool, drawn, plan, notes | summary(scores, drawn, names))
 
 
-def budget_of(candidates: pl.DataFrame, config: CuratedSetConfig) -> dict[str, int]:
-    """The budget as the sampler takes it: tokens if given, else records, else the share of the candidates."""
-    if config.budget_tokens:
-        return {"budget_tokens": config.budget_tokens}
-    records = config.budget_records or max(1, round(config.budget_share * len(candidates)))
-    return {"budget_records": min(records, len(candidates))}
+def measures(candidates: pl.DataFrame, vectors: np.ndarray | None) -> Candidates:
+    """The columns of CANDIDATES that count, as arrays."""
+    columns = ("quality", "density", "tokens", "chars", "draw_hash", "cluster_id", "distance")
+    return Candidates(*(candidates[name].to_numpy() for name in columns), vectors)
 
 
-def pareto_chart(warehouse: Warehouse, candidates: pl.DataFrame, config: CuratedSetConfig) -> Figure:
-    """Mean quality against the share of embedding space reached, for a from 0 to 1, with the chosen a in colour."""
-    _, vectors = warehouse.vectors()
-    labels = warehouse.query("select cluster_id from clusters.assignments order by record_id")["cluster_id"].to_numpy()
-    curve = coverage.pareto(
-        candidates["quality"].to_numpy(),
-        candidates["density"].to_numpy(),
-        labels,
-        candidates["draw_hash"].to_numpy(),
-        vectors=vectors,
-        **budget_of(candidates, config),
-        tokens=candidates["tokens"].to_numpy(),
-        a_values=sorted({0.0, 0.25, 0.5, 0.75, 1.0, config.quality_weight}),
+def refuse_unknown_clusters(actions: list[ClusterActionConfig], clusters: np.ndarray) -> None:
+    """Raise ValueError for an action on a cluster that is not there, naming those with the nearest ids."""
+    known = np.unique(clusters)
+    for one in actions:
+        if one.cluster_id not in known:
+            near = sorted(known[np.argsort(np.abs(known - one.cluster_id), kind="stable")[:3]].tolist())
+            raise ValueError(
+                f"cluster_actions: there is no cluster {one.cluster_id}; the nearest ids are {', '.join(map(str, near))}. "
+                "The table clusters.profiles lists them with their words: `curate sql 'from clusters.profiles'`."
+            )
+
+
+def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig) -> tuple[np.ndarray, dict[str, Any]]:
+    """Give verdicts to what is not to be drawn; return which records are outliers (bool[n]) and what was found.
+
+    First what a person decided, then semantic duplicates, then outliers.
+    """
+    held = {one.cluster_id: HELD_RULES[one.action] for one in config.cluster_actions if one.action in HELD_RULES}
+    holding.hold_back_clusters(verdicts, everyone, held)
+    if config.semantic_duplicate_cosine is not None:
+        holding.hold_back_semantic_duplicates(
+            verdicts, everyone, config.semantic_duplicate_cosine, keep_best=config.semantic_duplicate_keep is Keep.best
+        )
+    is_outlier = np.zeros(len(verdicts.rule), dtype=bool)
+    guard, pool = config.outliers, verdicts.pool
+    matters = guard.action is OutlierAction.drop or config.strategy in selection.BY_RARITY
+    if guard.method is OutlierMethod.none or not matters or len(pool) < 2:
+        return is_outlier, {}
+    outlier_scores = score_outliers(everyone.take(pool), guard, config.seed)
+    flagged, cut = holding.outliers(outlier_scores, share=guard.share, above=guard.above)
+    if guard.action is OutlierAction.drop:
+        verdicts.give(pool[flagged], "outlier", outlier_scores[flagged], cut)
+    else:
+        is_outlier[pool[flagged]] = True
+    notes = {"method": guard.method.value, "action": guard.action.value, "cut": round(cut, 4)}
+    return is_outlier, {"outliers": notes | {"records": int(flagged.sum())}}
+
+
+def score_outliers(pool: Candidates, guard: OutlierConfig, seed: int) -> np.ndarray:
+    """How much of an outlier each record of the pool is, float64[n], by the method of the config."""
+    if guard.method is OutlierMethod.lof:
+        return outliers.local_outlier_factor(pool.vectors, seed=seed)
+    if guard.method is OutlierMethod.isolation_forest:
+        return outliers.isolation_score(pool.vectors, seed=seed)
+    if guard.method is OutlierMethod.neighbour_distance:
+        return outliers.neighbour_distance(pool.vectors, seed=seed)
+    return outliers.cluster_spread_score(pool.distances, pool.clusters)
+
+
+def plan_of(pool: pl.DataFrame, config: CuratedSetConfig) -> tuple[Plan, list[str]]:
+    """The plan of the draw from a pool (rows of CANDIDATES), and the names of its quotas."""
+    by_action = {
+        action: {one.cluster_id: one.value for one in config.cluster_actions if one.action is action}
+        for action in (ClusterActionKind.cap, ClusterActionKind.weight)
+    }
+    records = config.budget_records or max(1, round(config.budget_share * len(pool)))
+    plan = Plan(
+        strategy=config.strategy,
+        budget_records=None if config.budget_tokens else min(records, len(pool)),
+        budget_tokens=config.budget_tokens,
+        quality_weight=config.quality_weight,
+        sharpness=config.sharpness,
+        max_weight_ratio=config.max_weight_ratio,
+        caps={cluster: int(cap) for cluster, cap in by_action[ClusterActionKind.cap].items()},
+        factors=by_action[ClusterActionKind.weight],
+        redistribute=config.quotas.redistribute,
         seed=config.seed,
     )
-    drawing, axes = figure(6, 4)
-    measure = "space_reached_ratio" if curve["space_reached_ratio"].null_count() == 0 else "clusters_reached_ratio"
-    axes.plot(curve["mean_quality"], curve[measure], color=GREY, zorder=1)
-    for a, quality, reached in curve.select("a", "mean_quality", measure).iter_rows():
-        axes.scatter(quality, reached, color=BLUE if a == config.quality_weight else GREY, zorder=2)
-        axes.annotate(f"a = {a:g}", (quality, reached), textcoords="offset points", xytext=(5, 5), fontsize=7)
-    axes.set_xlabel("mean quality")
-    axes.set_ylabel(
-        "share of the embedding space reached" if measure.startswith("space") else "share of clusters reached"
+    if config.quotas.by is None:
+        return plan, []
+    column = "cluster_id" if config.quotas.by is GroupBy.cluster else config.quotas.by.value
+    values = pool[column].cast(pl.String).fill_null("none")
+    names = values.unique().sort().to_list()
+    groups, shares = quotas.group_shares(names, config.quotas.shares, equal=config.quotas.equal)
+    position = dict(zip(names, groups.tolist(), strict=True))
+    group_of = values.replace_strict(position, return_dtype=pl.Int64).to_numpy()
+    return plan._replace(groups=group_of, shares=shares), (
+        names if config.quotas.equal else [*config.quotas.shares, "everything else"]
     )
-    return drawing
 
 
-def summary(scores: pl.DataFrame) -> dict[str, float]:
-    """What the draw did to quality, density and size."""
-    selected = scores.filter("is_selected")
-    means = {
-        f"mean_{name}_{part}": round(float(frame[name].mean()), 4)
-        for name in ("quality", "density")
-        for part, frame in (("of_all", scores), ("of_curated", selected))
-    }
-    return means | {"records": len(selected), "tokens": int(selected["tokens"].sum())}
+def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config: CuratedSetConfig) -> pl.DataFrame:
+    """Rows of curated_set.scores: one per candidate, held back or drawn."""
+    pool, n = verdicts.pool, len(candidates)
 
+    def spread(values: np.ndarray) -> pl.Series:
+        column = np.full(n, np.nan)
+        column[pool] = values
+        return pl.Series(column, nan_to_null=True)
 
-def scatter(scores: pl.DataFrame) -> Figure:
-    """Density against quality, the selected records in colour."""
-    drawing, axes = figure(6, 4.5)
-    step = max(1, len(scores) // 8_000)
-    shown = scores[::step]
-    for is_selected, colour, label in ((False, GREY, "not selected"), (True, BLUE, "selected")):
-        part = shown.filter(pl.col("is_selected") == is_selected)
-        axes.scatter(part["quality"], part["density"], s=5, c=colour, label=label, linewidths=0, alpha=0.7)
-    axes.set_xlabel("quality")
-    axes.set_ylabel("density")
-    if np.ptp(shown["density"].to_numpy()) > 0:
-        axes.set_yscale("log")
-    axes.legend(frameon=False, markerscale=3)
-    return drawing
+    verdicts.give(pool, drawn.rule, drawn.value, drawn.threshold)
+    is_selected = np.zeros(n, dtype=bool)
+    is_selected[pool] = drawn.selected
+    hard = curriculum.difficulty(candidates["chars"].to_numpy(), candidates["distance"].to_numpy())
+    place = np.full(n, np.nan)
+    place[is_selected] = curriculum.positions(
+        candidates["draw_hash"].to_numpy()[is_selected],
+        config.seed,
+        difficulty=None if config.order is Order.none else hard[is_selected],
+        hardest_first=config.order is Order.hard_to_easy,
+    )
+    ids = candidates["record_id"]
+    match = pl.Series(np.where(verdicts.match >= 0, verdicts.match, 0))
+    reasons = {one.cluster_id: one.reason for one in config.cluster_actions if one.action in HELD_RULES}
+    return candidates.select("record_id", "quality", "density", "tokens").with_columns(
+        weight=spread(drawn.weight),
+        draw=spread(drawn.key),
+        inclusion_probability=spread(drawn.inclusion_probability),
+        is_selected=pl.Series(is_selected),
+        difficulty=pl.Series(hard),
+        position=pl.Series(place, nan_to_null=True).cast(pl.Int64),
+        rule=pl.Series(verdicts.rule.tolist(), dtype=pl.String),
+        value=pl.Series(verdicts.value, nan_to_null=True),
+        threshold=pl.Series(verdicts.threshold, nan_to_null=True),
+        matched_record_id=pl.when(pl.Series(verdicts.match >= 0)).then(ids.gather(match)),
+        reason=candidates["cluster_id"].replace_strict(reasons, default=None, return_dtype=pl.String),
+    )

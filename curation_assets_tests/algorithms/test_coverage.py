@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 
 from curation_assets.algorithms.coverage import (
     clusters_reached_ratio,
+    compare,
     neighbourhood_radius,
     occupancy_entropy_ratio,
-    pareto,
     space_reached_ratio,
 )
+from curation_assets.algorithms.sampling import sample, weights
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=60))
@@ -53,10 +54,19 @@ def test_the_dial_trades_quality_for_coverage():
     density = np.where(is_crowd, 200.0, 5.0)
     labels = np.where(is_crowd, 0, 1 + np.arange(1_200) % 20)
     hashes = np.arange(1_200, dtype=np.uint64)
-    table = pareto(quality, density, labels, hashes, vectors=vectors, budget_records=150)
-    assert table["a"].to_list() == [0, 0.25, 0.5, 0.75, 1]
+    selections = {
+        f"{a:g}": sample(weights(quality, density, a), hashes, budget_records=150).selected for a in (0, 0.5, 1)
+    }
+    table = compare(selections, quality, density, labels, np.ones(1_200, dtype=int), vectors=vectors)
+    assert table["selection"].to_list() == ["0", "0.5", "1"]
     assert table["mean_quality"].is_sorted() and table["mean_density"].is_sorted()
     first, last = table.row(0, named=True), table.row(-1, named=True)
     assert first["occupancy_entropy_ratio"] > last["occupancy_entropy_ratio"]
     assert first["space_reached_ratio"] > last["space_reached_ratio"]
-    assert table["records"].to_list() == [150] * 5 and table["tokens"].null_count() == 5
+    assert table["records"].to_list() == table["tokens"].to_list() == [150] * 3
+
+
+def test_without_vectors_or_records_a_comparison_says_null():
+    one = np.ones(3)
+    table = compare({"none": np.zeros(3, dtype=bool)}, one, one, np.zeros(3), np.ones(3, dtype=int))
+    assert table.row(0) == ("none", 0, 0, None, None, 0, 0, None)

@@ -1,11 +1,11 @@
--- One row per candidate: selected, or not, with its draw against the cut.
-with cut as (select max(draw) as draw from curated_set.scores where is_selected)
+-- One row per candidate: selected or not, and by which rule.
+-- Rules that drop: cluster_dropped and cluster_review (a person's verdict on its cluster), semantic_duplicate, outlier,
+-- cluster_capped, over_quota (the same draw without quotas would take it), longer_than_budget, not_selected.
 select
-  s.record_id,                                             -- our id of the record
-  if(s.is_selected, 'keep', 'drop') as verdict,            -- the verdict
-  if(s.is_selected, 'selected', 'not_selected') as rule,   -- how it came about
-  s.draw as value,                                         -- its draw
-  cut.draw as threshold,                                   -- the largest draw that was selected
-  null::varchar as matched_record_id                       -- no other record
-from curated_set.scores as s
-cross join cut
+  record_id,                                     -- our id of the record
+  if(is_selected, 'keep', 'drop') as verdict,    -- the verdict
+  rule,                                          -- how it came about
+  value,               -- its draw or rank; the cosine, the outlier score, the cluster's id, its tokens
+  threshold,           -- the largest draw that was selected; the cosine, the score or the tokens allowed
+  matched_record_id    -- the record it is a semantic duplicate of
+from curated_set.scores

@@ -15,7 +15,9 @@ select
   s.quality,                -- quality, 0 to 1
   s.density,                -- density, at least 1
   s.tokens,                 -- estimated tokens
-  s.inclusion_probability   -- chance with which it was selected: weight it by 1 / this to speak for the whole
+  s.inclusion_probability,  -- chance with which it was selected: weight it by 1 / this to speak for the whole
+  s.difficulty,             -- mean rank of its length and of its distance to the cluster's centroid, 0 to 1
+  s.position                -- its place in training, from 1
 from filtered.records as r
 join curated_set.scores as s using (record_id)
 join clusters.assignments as a using (record_id)

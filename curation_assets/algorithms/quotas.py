@@ -1,0 +1,84 @@
+"""How a budget is divided over groups: a domain mix, or the same for each."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Allocation(NamedTuple):
+    """What each of g groups may take, in records or tokens.
+
+    ``budgets`` int64[g]; ``asked`` float64[g]: its share of the whole budget; ``is_short`` bool[g]: it holds less than
+    its share.
+    """
+
+    budgets: np.ndarray
+    asked: np.ndarray
+    is_short: np.ndarray
+
+
+def allocate(budget: int, shares: np.ndarray, available: np.ndarray, *, redistribute: bool = True) -> Allocation:
+    """Divide ``budget`` by ``shares`` (float64[g], ≥ 0), no group more than it has ``available`` (int[g]).
+
+    A group with too little takes all it has. What it leaves goes to the others in proportion to their shares, again and
+    again until it is used up or nothing is left to take; with ``redistribute`` off it stays unspent. Fractions are
+    rounded by largest remainder (Hamilton), so the budgets add up.
+
+    >>> allocate(100, np.array([0.5, 0.25, 0.25]), np.array([1000, 10, 1000])).budgets
+    array([60, 10, 30])
+    >>> allocate(100, np.array([0.5, 0.25, 0.25]), np.array([1000, 10, 1000]), redistribute=False).budgets
+    array([50, 10, 25])
+    """
+    shares, available = np.asarray(shares, dtype=np.float64), np.asarray(available, dtype=np.int64)
+    if not (shares >= 0).all() or shares.sum() <= 0:
+        raise ValueError("allocate needs shares of at least 0, one of them above it.")
+    asked = budget * shares / shares.sum()
+    is_short = available < np.floor(asked)
+    if not redistribute:
+        return Allocation(_rounded(np.minimum(asked, available), available), asked, is_short)
+    full = np.zeros(len(shares), dtype=bool)
+    exact = np.zeros(len(shares))
+    while True:
+        left = budget - available[full].sum()
+        weight = np.where(full, 0.0, shares)
+        exact = np.where(full, available, left * weight / weight.sum() if weight.sum() > 0 else 0.0)
+        over = ~full & (exact > available)
+        if not over.any():
+            return Allocation(_rounded(exact, available), asked, is_short)
+        full |= over
+
+
+def _rounded(exact: np.ndarray, available: np.ndarray) -> np.ndarray:
+    whole = np.floor(exact + 1e-9).astype(np.int64)
+    missing = round(float(exact.sum())) - int(whole.sum())
+    remainders = np.where(whole < available, exact - whole, -1.0)
+    whole[np.argsort(-remainders, kind="stable")[: max(0, missing)]] += 1
+    return np.minimum(whole, available)
+
+
+def group_shares(names: list[str], shares: Mapping[str, float], *, equal: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each distinct name (int[n names]) and each group's share (float64[g]).
+
+    ``equal``: every name is a group and all shares are the same. Else each name of ``shares`` is a group; if they add up
+    to less than 1, all other names together form one more group with the rest; if to 1, that group gets nothing.
+
+    Raises ValueError for shares below 0 or above 1 together, for a name that is not there, and for shares below 1 with
+    no other name.
+    """
+    if equal:
+        return np.arange(len(names)), np.full(len(names), 1 / max(1, len(names)))
+    total = sum(shares.values())
+    if not shares or min(shares.values()) < 0 or total > 1 + 1e-6:
+        raise ValueError(f"quotas: shares must be at least 0 and add up to at most 1; they add up to {total:g}.")
+    if unknown := [name for name in shares if name not in names]:
+        raise ValueError(
+            f"quotas: no record has {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, names[:20]))}"
+            f"{' …' if len(names) > 20 else ''}."
+        )
+    positions = {name: position for position, name in enumerate(shares)}
+    groups = np.array([positions.get(name, len(positions)) for name in names])
+    rest = max(0.0, 1 - total) if total < 1 - 1e-6 else 0.0
+    if rest and not (groups == len(positions)).any():
+        raise ValueError(f"quotas: the shares add up to {total:g} and there is no other record to take the rest from.")
+    return groups, np.array([*shares.values(), rest])

@@ -1,0 +1,217 @@
+"""What is chosen from made-up candidates, and that every one of them ends with one rule."""
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from curation_assets.algorithms import selection
+from curation_assets.algorithms.selection import BY_CHANCE, Strategy
+from curation_assets.stages.curated_set import select
+from curation_assets.stages.curated_set_config import CuratedSetConfig
+from curation_assets.stages.curated_set_page import estimates, metadata, plots
+
+N = 600
+
+
+@pytest.fixture(scope="module")
+def candidates() -> pl.DataFrame:
+    """600 records in six clusters of unequal size, from three sources, with 20 near-copies."""
+    rng = np.random.default_rng(0)
+    chars = rng.integers(40, 4_000, N)
+    return pl.DataFrame(
+        {
+            "record_id": [f"{i:04d}" for i in range(N)],
+            "source": rng.choice(["web", "books", "forum"], N, p=[0.7, 0.2, 0.1]),
+            "language": rng.choice(["en", "ko", None], N, p=[0.8, 0.15, 0.05]),
+            "cluster_id": np.repeat([3, 4, 5, 7, 8, 9], [300, 150, 80, 40, 20, 10]).astype(np.int32),
+            "kind": ["document"] * N,
+            "label": [None] * N,
+            "license": ["CC0"] * N,
+            "quality": rng.random(N),
+            "density": 1 + np.repeat([300, 150, 80, 40, 20, 10], [300, 150, 80, 40, 20, 10]) * rng.random(N),
+            "distance": rng.random(N).astype(np.float32),
+            "chars": chars,
+            "tokens": np.maximum(1, chars // 4),
+            "draw_hash": rng.integers(0, 1 << 63, N).astype(np.uint64),
+        },
+        schema_overrides={"label": pl.String},
+    )
+
+
+@pytest.fixture(scope="module")
+def vectors(candidates) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    found = np.eye(12)[candidates["cluster_id"]] + 0.3 * rng.normal(size=(N, 12))
+    found[300:320] = found[320:340] + 0.001 * rng.normal(size=(20, 12))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def rules(chosen) -> dict[str, int]:
+    return dict(chosen.scores.group_by("rule").len().iter_rows())
+
+
+BUDGETS = {"budget_records": 60}, {"budget_tokens": 30_000}, {"budget_share": 1.0}
+BENT = {
+    "quotas": {"by": "source", "shares": {"web": 0.3, "books": 0.5}},
+    "semantic_duplicate_cosine": 0.98,
+    "outliers": {"method": "lof", "share": 0.02, "action": "drop"},
+    "cluster_actions": [
+        {"cluster_id": 7, "action": "review", "reason": "half of it is machine-made"},
+        {"cluster_id": 9, "action": "drop"},
+        {"cluster_id": 3, "action": "cap", "value": 7},
+    ],
+    "order": "easy_to_hard",
+}
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=["records", "tokens", "everything"])
+@pytest.mark.parametrize("bent", [{}, BENT], ids=["plain", "bent"])
+@pytest.mark.parametrize("strategy", Strategy)
+def test_every_candidate_ends_with_one_rule_and_the_budget_holds(candidates, vectors, strategy, bent, budget):
+    config = CuratedSetConfig(strategy=strategy, **budget, **bent)
+    chosen = select(candidates, vectors, config)
+    scores = chosen.scores
+    assert scores["record_id"].to_list() == candidates["record_id"].to_list()
+    assert scores["rule"].null_count() == 0
+    assert (scores["is_selected"] == (scores["rule"] == "selected")).all()
+    selected = scores.filter("is_selected")
+    assert 0 < len(selected) <= (config.budget_records or N)
+    assert selected["tokens"].sum() <= (config.budget_tokens or 10**9)
+    assert (selected["inclusion_probability"] > 0).all()
+    assert sorted(selected["position"]) == list(range(1, len(selected) + 1))
+    assert (selected["value"] <= selected["threshold"]).all()
+    passed_over = scores.filter(pl.col("rule") == "not_selected").drop_nulls("value")
+    assert (passed_over["value"] >= passed_over["threshold"]).all()
+    if strategy not in BY_CHANCE:
+        assert set(scores["inclusion_probability"].drop_nulls()) <= {0, 1}
+    if bent:
+        found = rules(chosen)
+        assert found["cluster_review"] == 40
+        assert found["cluster_dropped"] == 10
+        assert scores.filter(pl.col("rule") == "cluster_review")["reason"].unique().to_list() == [
+            "half of it is machine-made"
+        ]
+        assert found["semantic_duplicate"] > 0
+        assert found["outlier"] > 0
+        assert (selected["record_id"] < "0300").sum() <= 7
+        duplicates = scores.filter(pl.col("rule") == "semantic_duplicate")
+        kept = scores.filter(pl.col("rule") != "semantic_duplicate")["record_id"]
+        assert duplicates["matched_record_id"].is_in(kept.implode()).all()
+        assert (duplicates["value"] > 0.98).all()
+    # The page can be drawn of every one of them.
+    assert set(plots(scores, chosen.pool, chosen.drawn, chosen.plan)) == {
+        "density_by_quality",
+        "quality_against_coverage",
+    }
+    assert "speaks_for_the_whole" in metadata(chosen.pool, chosen.drawn, chosen.plan, chosen.notes)
+    assert ("nothing to chance" in estimates(chosen.pool, chosen.drawn, chosen.plan)) == (strategy not in BY_CHANCE)
+
+
+def test_a_domain_mix_is_what_was_asked_and_the_ledger_tells_who_was_over_quota(candidates, vectors):
+    shares = {"web": 0.2, "books": 0.4, "forum": 0.4}
+    config = CuratedSetConfig(budget_records=100, quotas={"by": "source", "shares": shares})
+    chosen = select(candidates, vectors, config)
+    selected = chosen.scores.filter("is_selected").join(candidates.select("record_id", "source"), on="record_id")
+    assert dict(selected["source"].value_counts().iter_rows()) == {"web": 20, "books": 40, "forum": 40}
+    assert rules(chosen)["over_quota"] > 0
+    over = chosen.scores.filter(pl.col("rule") == "over_quota").join(
+        candidates.select("record_id", "source"), on="record_id"
+    )
+    assert "forum" not in over["source"].to_list()
+    assert chosen.notes["quotas"]["web"] == {"asked": 20.0, "given": 20, "has_too_little": False}
+    by_source = chosen.scores.join(candidates.select("record_id", "source"), on="record_id").group_by("source")
+    sums = dict(by_source.agg(pl.col("inclusion_probability").sum()).iter_rows())
+    assert sums == pytest.approx({"web": 20, "books": 40, "forum": 40}, rel=1e-6)
+
+
+def test_what_a_group_lacks_goes_to_the_others_or_stays_unspent(candidates, vectors):
+    quotas = {"by": "cluster", "equal": True}
+    spread = select(candidates, vectors, CuratedSetConfig(budget_records=120, quotas=quotas))
+    assert sorted(quota["given"] for quota in spread.notes["quotas"].values()) == [10, 20, 22, 22, 23, 23]
+    left = select(candidates, vectors, CuratedSetConfig(budget_records=120, quotas=quotas | {"redistribute": False}))
+    assert sorted(quota["given"] for quota in left.notes["quotas"].values()) == [10, 20, 20, 20, 20, 20]
+    assert left.notes["quotas"]["9"]["has_too_little"]
+
+
+@pytest.mark.parametrize("budget", [{"budget_records": 90}, {"budget_tokens": 45_000}], ids=["records", "tokens"])
+def test_chances_are_frequencies_under_caps_quotas_and_factors(candidates, vectors, budget):
+    bent = {
+        "quotas": {"by": "source", "shares": {"web": 0.5, "books": 0.3}},
+        "cluster_actions": [
+            {"cluster_id": 3, "action": "cap", "value": 12},
+            {"cluster_id": 5, "action": "weight", "value": 3},
+        ],
+    }
+    chosen = select(candidates, None, CuratedSetConfig(**budget, **bent))
+    runs = [selection.draw(chosen.pool, chosen.plan._replace(seed=seed)) for seed in range(300)]
+    frequency = np.mean([run.selected for run in runs], axis=0)
+    chance = np.mean([run.inclusion_probability for run in runs], axis=0)
+    z = (frequency - chance) / np.sqrt(np.maximum(chance * (1 - chance), 1e-2) / 300)
+    assert np.sqrt((z**2).mean()) < 1.2
+    assert abs(z).max() < 5
+
+
+def test_a_factor_of_two_doubles_small_chances(candidates, vectors):
+    plain = CuratedSetConfig(strategy="random", budget_records=30)
+    twice = CuratedSetConfig(
+        strategy="random", budget_records=30, cluster_actions=[{"cluster_id": 8, "action": "weight", "value": 2}]
+    )
+    chances = [
+        select(candidates, vectors, config).scores.filter(pl.Series(candidates["cluster_id"] == 8))[
+            "inclusion_probability"
+        ]
+        for config in (plain, twice)
+    ]
+    assert chances[1].mean() == pytest.approx(2 * chances[0].mean(), rel=0.06)
+
+
+def test_capped_outliers_weigh_no_more_than_the_median(candidates, vectors):
+    strange = candidates.with_columns(
+        density=pl.when(pl.col("record_id") == "0000").then(1.0).otherwise(pl.col("density") + 100),
+        distance=pl.when(pl.col("record_id") == "0000").then(9.0).otherwise(pl.col("distance")).cast(pl.Float32),
+    )
+    guard = {"method": "cluster_spread"}
+    guarded = select(strange, vectors, CuratedSetConfig(strategy="density", budget_records=60, outliers=guard))
+    bare = select(
+        strange, vectors, CuratedSetConfig(strategy="density", budget_records=60, outliers={"method": "none"})
+    )
+    assert bare.scores["weight"][0] > 40 * bare.scores["weight"].median()
+    assert guarded.scores["weight"][0] == pytest.approx(guarded.scores["weight"].median(), rel=0.05)
+    assert guarded.notes["outliers"]["records"] == 6
+
+
+def test_positions_go_from_easy_to_hard_or_back_or_anyhow(candidates, vectors):
+    orders = {}
+    for order in ("none", "easy_to_hard", "hard_to_easy"):
+        scores = select(candidates, vectors, CuratedSetConfig(budget_records=60, order=order)).scores
+        orders[order] = scores.filter("is_selected").sort("position")["difficulty"]
+    assert orders["easy_to_hard"].is_sorted()
+    assert orders["hard_to_easy"].is_sorted(descending=True)
+    assert not orders["none"].is_sorted()
+
+
+def test_impossible_configs_are_refused_with_what_to_do(candidates, vectors):
+    with pytest.raises(ValueError, match="no cluster 6; the nearest ids are 4, 5, 7"):
+        select(candidates, vectors, CuratedSetConfig(cluster_actions=[{"cluster_id": 6, "action": "drop"}]))
+    weighted = {"cluster_actions": [{"cluster_id": 3, "action": "weight", "value": 2}]}
+    with pytest.raises(ValueError, match="no effect under k_center"):
+        select(candidates, vectors, CuratedSetConfig(strategy="k_center", **weighted))
+    with pytest.raises(ValueError, match="held back before the draw"):
+        drops = [{"cluster_id": cluster, "action": "drop"} for cluster in (3, 4, 5, 7, 8, 9)]
+        select(candidates, vectors, CuratedSetConfig(cluster_actions=drops))
+    with pytest.raises(ValueError, match="no record fits"):
+        select(candidates, vectors, CuratedSetConfig(budget_tokens=1))
+    with pytest.raises(ValueError, match="no record is left"):
+        select(candidates.head(0), vectors[:0], CuratedSetConfig())
+    for bad in (
+        {"budget_tokens": 1, "budget_records": 1},
+        {"quotas": {"shares": {"web": 1.0}}},
+        {"quotas": {"by": "source"}},
+        {"cluster_actions": [{"cluster_id": 3, "action": "cap"}]},
+        {"cluster_actions": [{"cluster_id": 3, "action": "cap", "value": 2.5}]},
+        {"cluster_actions": [{"cluster_id": 3, "action": "drop", "value": 1}]},
+        {"cluster_actions": [{"cluster_id": 3, "action": "drop"}, {"cluster_id": 3, "action": "drop"}]},
+    ):
+        with pytest.raises(ValidationError):
+            CuratedSetConfig(**bad)
