@@ -32,6 +32,7 @@ why will with within without won would wouldn yes yet you your yours yourself yo
 com html http https net org php www amp nbsp quot href src div span img br
 그리고 그러나 하지만 그래서 그런데 그냥 너무 정말 진짜 아주 매우 다시 이런 그런 저런 이렇게 그렇게 어떻게 이거 그거 저거 이것 그것 모든
 있는 없는 있다 없다 있어 없어 있고 없고 있어요 없어요 있습니다 없습니다 하는 하고 해서 하면 한다 합니다 했다 했는데 되는 된다 같은 같다
+거예요 거야 건데 해보세요 보세요 하세요 드세요 마세요 바랍니다 있을 없을 있겠네요 때도 때는 싶은 싶어 하는데 했는데 해요 돼요
 같아요 같습니다 것이 것은 것을 것도 거의 때문에 위해 대해 대한 통해 또는 많은 많이 조금 약간 역시 아니라 아니다 입니다 보고 보면 봤는데
 """
 STOP_WORDS = frozenset(FUNCTION_WORDS_AND_MARKUP.split())

@@ -24,7 +24,7 @@ TYPES = (
 """All types; of equal votes the first named here wins, so the more particular ones come first."""
 
 _ASKED = (  # where an order may begin: at the start, after a stop, or after a polite opening
-    r"(?:^|[.!?:;,\n]\s*|\bplease |\b(?:can|could|would|will) you (?:please )?|\b(?:need|want|have|like)(?: you)? to |"
+    r"(?:^|[.!?:;,\n]\s*|\bplease |\b(?:can|could|would|will) you (?:please )?|\b(?:need|want|have|like)(?: you)? to |\bshould |"
     r"\btask is to |\band |\bthen |\bto )"
 )
 _TEXT = (
@@ -101,8 +101,9 @@ _RULES: dict[str, tuple[tuple[int, str], ...]] = {
         (4, rf"{_ASKED}(?:classify|categori[sz]e|label|tag|assign|judge)\b"),
         (4, rf"{_ASKED}(?:determine|decide|detect|predict|identify|tell(?: me)?|say|state|indicate|check|specify|assess|evaluate)"
             rf" (?:if|whether|which|what (?:type|kind|category|genre))\b"),
-        (4, r"\b(?:determine|identify|detect|predict|what is|find|recogni[sz]e|specify|analy[sz]e|state|give|name) the (?:overall |main )?"
-            r"(?:sentiment|tone|genre|category|class|part of speech|mood|type of|parts? of speech|language of|emotion)"),
+        (4, r"\b(?:determine|identify|detect|predict|what is|find|indicate|recogni[sz]e|specify|analy[sz]e|state|give|name) "
+            r"the (?:overall |main )?(?:sentiment|tone|genre|category|class|part of speech|mood|type of|"
+            r"parts? of speech|language of|emotion)"),
         (3, r"\b(?:true or false|yes or no|positive(?:,| or) (?:negative|neutral)|positive, negative|spam|fact or opinion|sentiment)\b"),
         (3, r"\b(?:is|are|was|does|would you say) (?:this|it|these|the (?:following|given|sentence|statement|tweet|review))\b"
             r"[^?\n]{0,160}\bor\b[^?\n]*\?"),

@@ -88,10 +88,13 @@ _PAIRS = (  # the request, what it may come with, the names its answer goes by
 _SYSTEMS = ("system", "system_prompt")
 CHATS = ("messages", "conversations", "conversation")
 _PROMPTS = ("prompt", "instruction", "question", "query")
-_SCORES = (
-    *("score", "rating", "reward", "overall_score", "quality"),
-    *("helpfulness", "correctness", "coherence", "complexity", "verbosity"),  # HelpSteer (arXiv 2311.09528, section 3)
-)
+_SCORES = ("score", "rating", "reward", "overall_score", "helpfulness")
+_ASPECTS = (
+    "correctness",
+    "coherence",
+    "complexity",
+    "verbosity",
+)  # beside a score; HelpSteer (arXiv 2311.09528, sec. 3)
 _PAIR_SCORES = ("score_chosen", "score_rejected", "chosen_score", "rejected_score", "chosen_rating", "rejected_rating")
 
 
@@ -157,7 +160,10 @@ def _read_reward(
     request: str, inputs: Sequence[str], answers: Sequence[str], record: Mapping[str, Any]
 ) -> Conversation:
     scores = _numbers(record, _SCORES)
-    if not scores:  # an answer that was liked or not (TRL's unpaired preference: prompt, completion, label)
+    if scores:  # an aspect in words ("complexity": "high") is a remark, and no broken score
+        aspects = {name: record[name] for name in _ASPECTS if isinstance(record.get(name), int | float)}
+        scores |= _numbers(aspects, tuple(aspects))
+    else:  # an answer that was liked or not (TRL's unpaired preference: prompt, completion, label)
         scores = {"label": float(record["label"])}
     return _read_pair(request, inputs, answers, record)._replace(scores=scores)
 
@@ -172,7 +178,7 @@ def _pair(kind: str, pair: tuple[str, tuple[str, ...], tuple[str, ...]]) -> Shap
         return _is_there(record, request, answer) if answer else NOT
 
     read = _read_pair if kind == "instruction" else _read_reward
-    more = _SCORES if kind == "reward" else ()
+    more = (*_SCORES, *_ASPECTS) if kind == "reward" else ()
     return Shape(kind, request, (request, *inputs, *answers, *more), fits, partial(read, request, inputs, answers))
 
 

@@ -114,7 +114,7 @@ class RawConfig(dg.Config):
         return sources
 
 
-@dg.asset(group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
+@dg.asset(group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
 def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record as its owner wrote it: verbatim original, the owner's id, file and row.
 

@@ -58,7 +58,7 @@ def test_one_exchange_reads_alike_in_every_layout(record):
 
 
 def test_scores_keep_their_names():
-    record = {"prompt": "a", "response": "b", "helpfulness": 4, "verbosity": "1.5", "score": None, "label": "x"}
+    record = {"prompt": "a", "response": "b", "helpfulness": "4", "verbosity": 1.5, "complexity": "high", "score": None}
     kind, found, _ = read(record)
     assert (kind, found.scores) == ("reward", {"helpfulness": 4.0, "verbosity": 1.5})
     assert read({"prompt": "a", "completion": "b", "label": False})[1].scores == {"label": 0.0}
