@@ -4,6 +4,6 @@
 select
   text_hash::varchar as text_hash,    -- hash of the cleaned text
   model::varchar as model,            -- id or path of the model
-  revision::varchar as revision,      -- revision of its weights
+  revision::varchar as revision,      -- revision of its weights, its pooling and its arithmetic
   embedding::float[] as embedding     -- unit vector
 from incoming

@@ -1,6 +1,6 @@
 -- One row per record and its embedding.
 -- $model: id or path of the model
--- $revision: revision of its weights
+-- $revision: revision of its weights, its pooling and its arithmetic
 select
   r.record_id,  -- our id of the record
   c.embedding   -- unit vector, FLOAT[n]
