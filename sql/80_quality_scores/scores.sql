@@ -1,5 +1,5 @@
 -- One row per record: how good a text the judge finds it, and what else was measured of its quality.
--- incoming(record_id, quality, judge, revision, cheap_quality, p_yes, method, asked_because, asked_probability, bits_per_byte): the judge's scores; from filtered.signals(record_id), embeddings.vectors(embedding), filtered.records(text), quality_scores.answers(yes, no, method)
+-- incoming(record_id, quality, judge, revision, cheap_quality, p_yes, method, asked_because, asked_probability, bits_per_byte): the judge's scores; from filtered.signals(record_id), embeddings.vectors(embedding), filtered.records(text), deduped.records(text), quality_scores.answers(yes, no, method)
 select
   record_id::varchar as record_id,              -- our id of the record
   quality::double as quality,                   -- the judge's score, 0 (bad) to 1 (good)
