@@ -1,22 +1,20 @@
 """How the `quality_scores` stage comes to its scores: one function a judge, each from records to scores and what is to be said of them."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
 import polars as pl
-import pyarrow as pa
-from pydantic import Field
 
-from curation_assets import asking, readers
-from curation_assets.algorithms import cascade, ngram_model
+from curation_assets import asking
+from curation_assets.algorithms import cascade
 from curation_assets.algorithms.calibration import Reliability
 from curation_assets.asking import LanguageModel
 from curation_assets.models.ask_llm import Asker
 from curation_assets.models.embedders import DEFAULT_MODEL
 from curation_assets.models.judges import EmbeddedJudge
 from curation_assets.progress import logger
+from curation_assets.reference import ReferenceSets, reference_texts
 from curation_assets.warehouse import Warehouse
 
 RECORDS = (
@@ -40,15 +38,6 @@ class Judged(NamedTuple):
     notes: dict[str, Any]
     calibration: pl.DataFrame = pl.DataFrame(schema=CALIBRATION)
     """Rows of quality_scores.calibration."""
-
-
-class ReferenceSets(dg.Config):
-    """Texts like those you want and texts like those you do not."""
-
-    good: list[str] = Field(
-        description="Globs over 'source/file' of records in this database, or paths of files to read."
-    )
-    bad: list[str] = Field(description="The same, for the texts you do not want.")
 
 
 def records_to_judge(warehouse: Warehouse) -> pl.DataFrame:
@@ -253,78 +242,6 @@ def questions(
             "to say what the student is worth. Raise sample_records, stratified_share or the caps, or take the cheap judge alone."
         )
     return chosen, planned
-
-
-def perplexity_of_corpus(warehouse: Warehouse, *, seed: int) -> pl.DataFrame:
-    """record_id and bits_per_byte of every record, each half of the corpus read by a model of the other half."""
-    rows = warehouse.query(
-        "select record_id, md5_number_upper(record_id) as draw_hash, strlen(text) as bytes from filtered.records order by record_id"
-    )
-    half, is_fitted_on = ngram_model.cross_fit_parts(rows["draw_hash"].to_numpy(), rows["bytes"].to_numpy(), seed=seed)
-    parts = rows.select("record_id", half=pl.Series(half), is_fitted_on=pl.Series(is_fitted_on))
-    with warehouse.spooled("select record_id, text from filtered.records") as spool:
-
-        def halves(which: int) -> Iterator[pl.DataFrame]:
-            for batch in spool.batches():
-                yield pl.DataFrame(batch).join(parts.filter(half=which), on="record_id")
-
-        scored = []
-        for which in (0, 1):
-            fitted_on = (part.filter("is_fitted_on")["text"].to_arrow() for part in halves(which))
-            model = _fitted(fitted_on)
-            scored += [_perplexity(model, part) for part in halves(1 - which)]
-    return pl.concat(scored)
-
-
-def perplexity_of_reference(warehouse: Warehouse, sets: ReferenceSets) -> pl.DataFrame:
-    """record_id and bits_per_byte of every record, read by a model of the good reference texts."""
-    model = _fitted([pa.array(reference_texts(warehouse, sets.good, "good"), pa.large_string())])
-    with warehouse.spooled("select record_id, text from filtered.records") as spool:
-        return pl.concat([_perplexity(model, pl.DataFrame(batch)) for batch in spool.batches()])
-
-
-def _fitted(texts: Iterable[pa.Array]) -> ngram_model.NgramModel | None:
-    """The n-gram model of some texts; None where there is not one word in them."""
-    try:
-        return ngram_model.fit(texts)
-    except ValueError:
-        return None
-
-
-def _perplexity(model: ngram_model.NgramModel | None, part: pl.DataFrame) -> pl.DataFrame:
-    bits = (
-        np.full(len(part), np.nan) if model is None else ngram_model.score(model, part["text"].to_arrow()).bits_per_byte
-    )
-    return part.select("record_id", bits_per_byte=pl.Series(bits, dtype=pl.Float64, nan_to_null=True))
-
-
-def reference_texts(warehouse: Warehouse, names: list[str], which: str) -> list[str]:
-    """The texts of a reference set, in a stable order.
-
-    Each name is a glob over 'source/file' of the deduplicated records, or else a path of files to read. Raises
-    dagster's Failure for one that is neither.
-    """
-    texts: list[str] = []
-    for name in names:
-        found = warehouse.query(
-            "select text from deduped.records where (source || '/' || source_uri) glob $name or source = $name order by record_id",
-            name=name,
-        )["text"].to_list()
-        texts += found or _texts_of_files(name, which)
-    return texts
-
-
-def _texts_of_files(path: str, which: str) -> list[str]:
-    source = readers.Source(name=f"reference_{which}", path=path)
-    try:
-        files = readers.files(source)
-    except readers.SourceError as error:
-        raise dg.Failure(
-            f"quality_scores: the {which} set {path!r} is neither a glob over 'source/file' of records here nor a file: {error}"
-        ) from error
-    return [
-        text for file in files for batch in readers.read(source, file) for text in batch.records["text"].to_pylist()
-    ]
 
 
 def _judged(records: pl.DataFrame, quality: np.ndarray, judge: str, revision: str, notes: dict[str, Any]) -> Judged:

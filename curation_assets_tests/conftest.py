@@ -9,6 +9,8 @@ import pytest
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
+collect_ignore = ["models/write_gguf.py"]  # runs in another environment, which has the package gguf
+
 EXIT_STATUS = pytest.StashKey[int]()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -73,3 +75,16 @@ def curated(tmp_path_factory):
     warehouse.release_run()
     assert result.success
     return warehouse
+
+
+@pytest.fixture(scope="session")
+def language_models(tmp_path_factory):
+    """Folders of small real language models: a causal one with chat template, a causal one without, and a seq2seq one."""
+    from small_language_models import save_causal_model, save_seq2seq_model
+
+    folder = tmp_path_factory.mktemp("language_models")
+    return {
+        "chat": save_causal_model(folder / "chat", chat=True),
+        "plain": save_causal_model(folder / "plain", chat=False),
+        "seq2seq": save_seq2seq_model(folder / "seq2seq"),
+    }

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import zip_longest
+from typing import Any
 
 import dagster as dg
 import polars as pl
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from curation_assets import asking, judging
+from curation_assets import asking, judging, perplexity
 from curation_assets.asking import LanguageModel
-from curation_assets.judging import Judged, ReferenceSets
-from curation_assets.pages import BLUE, GREY, figure, histogram, materialized
+from curation_assets.judging import Judged
+from curation_assets.pages import BLUE, GREY, figure, histogram, markdown_table, materialized
+from curation_assets.reference import ReferenceSets
 from curation_assets.stages import OWNERS
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.embeddings import embeddings
@@ -116,7 +119,9 @@ def quality_scores(
         commit.build("quality_scores.scores", scores)
         commit.build("quality_scores.calibration", judged.calibration)
         commit.notes = judged.notes
-    return materialized(warehouse, "quality_scores.scores", plots=plots(scores, judged.calibration))
+    return materialized(
+        warehouse, "quality_scores.scores", plots=plots(scores, judged.calibration), **in_words(judged.notes)
+    )
 
 
 def judge(warehouse: Warehouse, config: QualityScoresConfig, records: pl.DataFrame) -> Judged:
@@ -180,10 +185,41 @@ def require_settings(config: QualityScoresConfig) -> None:
 def bits_per_byte(warehouse: Warehouse, config: QualityScoresConfig) -> pl.DataFrame:
     """record_id and bits_per_byte of every record, null where nothing is measured."""
     if config.perplexity == PerplexityModel.corpus:
-        return judging.perplexity_of_corpus(warehouse, seed=config.seed)
+        return perplexity.of_corpus(warehouse, seed=config.seed)
     if config.perplexity == PerplexityModel.reference:
-        return judging.perplexity_of_reference(warehouse, config.reference)
+        return perplexity.of_reference(warehouse, config.reference)
     return pl.DataFrame(schema={"record_id": pl.String, "bits_per_byte": pl.Float64})
+
+
+def in_words(notes: dict[str, Any]) -> dict[str, dg.MetadataValue]:
+    """What the page says of a student or a reference judge: figures with their intervals, words that tell, warnings."""
+    told = {}
+    if student := notes.get("student"):
+        told["verdict"] = dg.MetadataValue.md(student["verdict"])
+        told["student_on_held_out_records"] = dg.MetadataValue.md(markdown_table(figures_table(student)))
+    if reference := notes.get("reference"):
+        told["reference_judge_cross_validated"] = dg.MetadataValue.md(markdown_table(figures_table(reference)))
+        sides = [[word["word"] for word in reference[f"{side}_words"]] for side in ("good", "bad")]
+        words = pl.DataFrame(list(zip_longest(*sides)), schema=["good", "bad"], orient="row")
+        told["most_telling_words"] = dg.MetadataValue.md(markdown_table(words))
+        told["warnings"] = dg.MetadataValue.md("\n".join(f"- {said}" for said in reference["warnings"]) or "none")
+    return told
+
+
+def figures_table(figures: dict[str, Any]) -> pl.DataFrame:
+    """Figures of the notes, one a row: value, 95 % interval, and the records it was measured on."""
+    rows = [
+        {
+            "figure": name.replace("_", " "),
+            "value": one["value"],
+            "low": one["low"],
+            "high": one["high"],
+            "records": one["n"],
+        }
+        for name, one in figures.items()
+        if isinstance(one, dict) and "value" in one
+    ]
+    return pl.DataFrame(rows)
 
 
 def plots(scores: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Figure]:

@@ -4,16 +4,15 @@ import shutil
 
 import pytest
 from conftest import materialize
-from small_language_models import save_causal_model
 
 from curation_assets import asking
 from curation_assets.stages.quality_scores import QualityScoresConfig, estimate_lines
 from curation_assets.warehouse import Warehouse
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(save_causal_model(tmp_path_factory.mktemp("model"), chat=True))
+@pytest.fixture
+def model(language_models):
+    return str(language_models["chat"])
 
 
 @pytest.fixture
@@ -103,7 +102,11 @@ def test_a_reference_judge_learns_the_users_sets_and_perplexity_is_lower_where_t
         "bad": ["python_environment/modules/*"],
     }
     config = {"judge": "reference", "reference": sets, "perplexity": "reference"}
-    assert materialize(copy, {"quality_scores": config}, ["quality_scores"]).success
+    result = materialize(copy, {"quality_scores": config}, ["quality_scores"])
+    assert result.success
+    page = result.asset_materializations_for_node("quality_scores")[0].metadata
+    assert "| auc |" in page["reference_judge_cross_validated"].value
+    assert page["most_telling_words"].value.count("\n") > 10
     means = copy.query(
         "select avg(quality) filter (is_good) as good, avg(quality) filter (not is_good) as bad, "
         "avg(bits_per_byte) filter (is_good) as good_bits, avg(bits_per_byte) filter (not is_good) as bad_bits from "
