@@ -72,7 +72,7 @@ def test_neighbours_speak_only_where_rules_are_silent():
     assert len(guess_types([], vectors[:0]).types) == 0
 
 
-@settings(deadline=None)  # the first call compiles the rules
+@settings(deadline=None, max_examples=20)  # the first call compiles the rules
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["Define mass.", "Purple.", "List ten birds."])), max_size=12)
 )
