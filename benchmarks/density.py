@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 from scipy.stats import spearmanr
-from vectors import clustered_vectors, cpu_timed, text_vectors
+from vectors import clustered_vectors, cpu_timed, planted_topics, text_vectors
 
 from curation_assets.algorithms import coverage, kernel_density, sampling
 from curation_assets.algorithms.kmeans import default_k, kmeans
@@ -62,38 +62,54 @@ def compare(vectors: np.ndarray, bandwidth: float, estimators: tuple[str, ...] |
 
 def draws() -> None:
     """What a tenth drawn with weight 1 / density reaches, by kernel, against a random tenth; means of eight draws."""
-    for name in ("alpaca", "clickbait", "reviews"):
-        vectors = text_vectors(name)
-        if vectors is None:
-            print(f"{name}: ../shared/data is not here")
-            continue
-        n = len(vectors)
-        labels = kmeans(vectors, default_k(n)).labels
-        reference = vectors[np.sort(np.random.default_rng(0).choice(n, 2_000, replace=False))]
-        radius = coverage.neighbourhood_radius(reference)
-        hashes = np.random.default_rng(1).integers(0, 2**63, n).astype(np.uint64)
-        densities = {"random": np.ones(n)}
-        for kernel in ("wide", "local"):
-            bandwidth, _ = choose_bandwidth(vectors, DensityConfig(kernel=kernel))
-            every = np.arange(n)
-            densities[f"{kernel}, h = {bandwidth:.3f}"] = kernel_density.reference_density(
-                vectors, every, every, bandwidth=bandwidth
-            )
-        print(f"{name}, {n:,} records, a tenth drawn at a = 0")
-        for kernel, density in densities.items():
-            reached = []
-            for seed in range(DRAWS):
-                weights = sampling.weights(np.ones(n), density, a=0)
-                selected = sampling.sample(weights, hashes, budget_records=n // 10, seed=seed).selected
-                entropy = coverage.occupancy_entropy_ratio(labels, selected)
-                reached.append((entropy, coverage.space_reached_ratio(reference, vectors[selected], radius)))
-            (entropy, space), error = np.mean(reached, axis=0), np.std(reached, axis=0) / DRAWS**0.5
-            low, middle, high = np.quantile(density, [0.1, 0.5, 0.9])
-            print(
-                f"  {kernel:18s} density median {middle:8.2f}, 90th/10th {high / low:5.2f}   "
-                f"entropy {entropy:.4f} ± {error[0]:.4f}   space reached {space:.4f} ± {error[1]:.4f}",
-                flush=True,
-            )
+    sets = {name: text_vectors(name) for name in ("alpaca", "clickbait", "reviews")}
+    if any(vectors is None for vectors in sets.values()):
+        print("draws: ../shared/data is not here")
+        sets = {}
+    for name, vectors in sets.items():
+        print(
+            f"{name}, {len(vectors):,} records, a tenth drawn at a = 0: evenness over {default_k(len(vectors))} clusters"
+        )
+        compare_draws(vectors, kmeans(vectors, default_k(len(vectors))).labels)
+    for names in (("reviews", "clickbait", "alpaca"), ("clickbait", "alpaca", "reviews")):
+        if sets:
+            parts = [sets[name][:records] for name, records in zip(names, (5_400, 2_700, 900), strict=True)]
+            print(f"60 % {names[0]}, 30 % {names[1]}, 10 % {names[2]}: evenness over the three")
+            compare_draws(np.concatenate(parts), np.repeat(np.arange(3), [len(part) for part in parts]))
+    print("planted topics, 60, 30, 8 and 2 % of 3,000 sentences: evenness over the four")
+    compare_draws(text_vectors("planted"), planted_topics())
+
+
+def compare_draws(vectors: np.ndarray, labels: np.ndarray) -> None:
+    """One line a kernel: the densities' contrast, and how evenly and how far the draws spread."""
+    n = len(vectors)
+    reference = vectors[np.sort(np.random.default_rng(0).choice(n, min(n, 2_000), replace=False))]
+    radius = coverage.neighbourhood_radius(reference)
+    hashes = np.random.default_rng(1).integers(0, 2**63, n).astype(np.uint64)
+    every, median = np.arange(n), kernel_density.median_distance(vectors)
+    bandwidths = {
+        "wide": kernel_density.wide_bandwidth(median),
+        "local": kernel_density.local_bandwidth(vectors, median),
+        "half median": median / 2,
+    }
+    densities = {"random": np.ones(n)} | {
+        f"{name}, h = {h:.3f}": kernel_density.reference_density(vectors, every, every, bandwidth=h)
+        for name, h in bandwidths.items()
+    }
+    for kernel, density in densities.items():
+        reached = []
+        for seed in range(DRAWS):
+            weights = sampling.weights(np.ones(n), density, a=0)
+            selected = sampling.sample(weights, hashes, budget_records=n // 10, seed=seed).selected
+            entropy = coverage.occupancy_entropy_ratio(labels, selected)
+            reached.append((entropy, coverage.space_reached_ratio(reference, vectors[selected], radius)))
+        (entropy, space), error = np.mean(reached, axis=0), np.std(reached, axis=0) / DRAWS**0.5
+        low, middle, high = np.quantile(density, [0.1, 0.5, 0.9])
+        print(
+            f"  {kernel:22s} density median {middle:8.2f}, 90th/10th {high / low:6.2f}   "
+            f"entropy {entropy:.4f} ± {error[0]:.4f}   space reached {space:.4f} ± {error[1]:.4f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import resource
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,11 +40,11 @@ def clustered_vectors(n: int = 100_000, d: int = 384, k: int = 300, seed: int = 
 
 
 def text_vectors(name: str) -> np.ndarray | None:
-    """MiniLM vectors of a shared set of short texts, embedded once; None where the shared data are not there."""
+    """MiniLM vectors of a set of short texts, embedded once; None for a shared set where the shared data are not."""
     cached = CACHE / f"{name}.npy"
     if cached.exists():
         return np.load(cached)
-    if not SHARED.is_dir():
+    if name != "planted" and not SHARED.is_dir():
         return None
     from curation_assets.models.embedders import SentenceTransformerEmbedder
 
@@ -71,7 +72,51 @@ def _reviews() -> list[str]:
     return _sample(sorted({(row["review"] or "").strip() for row in rows} - {""}), 12_000)
 
 
-TEXTS = {"alpaca": _alpaca, "clickbait": _clickbait, "reviews": _reviews}
+TOPICS = {
+    "{} the {} with {} until {}.": (
+        "Simmer|Roast|Fry|Bake|Steam|Grill|Braise|Toss",
+        "onions|chicken thighs|potatoes|lentils|salmon|mushrooms|rice|carrots|beef|tofu",
+        "garlic and butter|olive oil|a pinch of salt|fresh thyme|white wine|soy sauce|lemon juice|cumin",
+        "golden brown|tender|it smells nutty|the sauce thickens|just cooked through|crisp at the edges",
+    ),
+    "{} {} in the {} as {}.": (
+        "The striker|The goalkeeper|A late substitute|The captain|The young winger|The visiting side|The home team",
+        "scored|missed a penalty|won a free kick|was sent off|equalised|hit the post|cleared off the line|was injured",
+        "opening minute|first half|second half|last minute|extra time|cup final|derby|semi-final",
+        "the crowd roared|rain fell on the pitch|the coach protested|fans left early|the defence collapsed",
+    ),
+    "{} {} after {}, {}.": (
+        "Shares of the bank|Oil prices|Government bonds|The central bank's rate|Gold futures|The euro",
+        "rose two percent|fell sharply|held steady|hit a record|slipped|recovered|stagnated|doubled",
+        "weak jobs data|a strong earnings report|the rate decision|new tariffs|a credit downgrade",
+        "analysts said|traders reported|according to the exchange|in early trading|despite low volume",
+    ),
+    "{} {} {} {}.": (
+        "The telescope|A team of astronomers|The space probe|The observatory|A radio array|The satellite",
+        "observed|detected|photographed|measured|discovered|tracked",
+        "a distant galaxy|an exoplanet|a supernova|a comet's tail|a black hole|a binary star|a nebula",
+        "near the edge of the Milky Way|at infrared wavelengths|during the eclipse|with record precision",
+    ),
+}
+"""Sentences of four topics, cooking, football, markets and the sky: a pattern and what fills its places."""
+
+PLANTED_RECORDS = (1_800, 900, 240, 60)
+
+
+def planted_topics() -> np.ndarray:
+    """The topic of each of the sentences that ``text_vectors("planted")`` embeds: 60, 30, 8 and 2 % of them."""
+    return np.repeat(np.arange(len(PLANTED_RECORDS)), PLANTED_RECORDS)
+
+
+def _planted() -> list[str]:
+    rng, texts = np.random.default_rng(0), []
+    for (pattern, places), records in zip(TOPICS.items(), PLANTED_RECORDS, strict=True):
+        every = [pattern.format(*words) for words in product(*(place.split("|") for place in places))]
+        texts += [every[i] for i in rng.permutation(len(every))[:records]]
+    return texts
+
+
+TEXTS = {"alpaca": _alpaca, "clickbait": _clickbait, "reviews": _reviews, "planted": _planted}
 
 
 def _lines(path: Path) -> list[str]:
