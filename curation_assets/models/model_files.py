@@ -29,8 +29,8 @@ def packaged_default() -> Path | None:
 
 
 def revision_of_folder(folder: Path) -> str:
-    """Revision of a model in a folder: a hash over all of its weights and settings."""
-    kinds = (".safetensors", ".bin", ".json", ".txt", ".model")
+    """Revision of a model in a folder: a hash over all of its weights, settings, vocabulary and chat template."""
+    kinds = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
     files = sorted(path for path in folder.rglob("*") if path.suffix in kinds)
     hashes = "".join(f"{path.relative_to(folder)}{_sha256(path)}" for path in files)
     return hashlib.sha256(hashes.encode()).hexdigest()[:16]

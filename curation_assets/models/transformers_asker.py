@@ -1,6 +1,5 @@
 """Ask a model in this process: seq2seq (Flan-T5 class) or causal (Qwen and Llama class), from the hub or a folder."""
 
-import hashlib
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from curation_assets.models.ask_llm import (
     harmless,
     with_cue,
 )
+from curation_assets.models.model_files import revision_of_folder
 from curation_assets.models.vocabulary import (
     MAX_TOKEN_CHARS,
     answer_ids,
@@ -209,18 +209,6 @@ class TransformersAsker:
                 f"{self.model} returned no finite probabilities; try another precision than {self.precision}."
             )
         return Answer(yes, no, "logits", prompt_tokens=len(prompt), calls=1)
-
-
-def revision_of_folder(folder: Path) -> str:
-    """Revision of a model in a folder: a hash over all of its weights, settings, vocabulary and chat template."""
-    kinds = (".safetensors", ".json", ".txt", ".model", ".jinja")
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in kinds):
-        digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()[:16]
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
