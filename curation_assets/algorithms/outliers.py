@@ -15,8 +15,8 @@ def local_outlier_factor(
 
     Against a seeded sample of ``references`` vectors, so the work is n · references and not n²; a topic with fewer than
     ``neighbours`` records in the sample looks apart. 100,000 × 384 took 11 CPU-seconds.
-    ``neighbours`` = 20 is scikit-learn's default, within the 10-50 of the paper's section 6. Fewer than 3 vectors have
-    no neighbourhood: all score 1.
+    ``neighbours`` = 20 is scikit-learn's default, within the 10-50 of the paper's section 6.
+    Fewer than 3 vectors have no neighbourhood: all score 1.
     """
     if len(vectors) < 3:
         return np.ones(len(vectors))
