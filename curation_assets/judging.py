@@ -14,12 +14,22 @@ from curation_assets.models.ask_llm import Asker
 from curation_assets.models.embedders import DEFAULT_MODEL
 from curation_assets.models.judges import EmbeddedJudge
 from curation_assets.progress import logger
+from curation_assets.readers import CONVERSATIONS
 from curation_assets.reference import ReferenceSets, reference_texts
 from curation_assets.warehouse import Warehouse
 
 RECORDS = (
     "select r.text_hash, md5_number_upper(r.record_id) as draw_hash, s.* from filtered.signals as s "
     "join filtered.records as r using (record_id) order by record_id"
+)
+
+SHARE_WITH_TURNS = (
+    "select coalesce(avg((kind in (select unnest($kinds::varchar[])))::int), 0) as share from filtered.records"
+)
+NOT_FOR_TURNS = (
+    "most records are instructions, chats or preferences. The embedded judge knows well-formed prose, not right answers: on "
+    "instructions that a strong model had marked it ranked the good ones below the others. Take another judge (reference, "
+    "ask_llm, cascade), or give quality no weight (curated_set.quality_weight: 0)."
 )
 
 MAX_FAILED_SHARE = 0.05
@@ -48,6 +58,8 @@ def records_to_judge(warehouse: Warehouse) -> pl.DataFrame:
 def by_embedded_judge(warehouse: Warehouse, records: pl.DataFrame, *, use_embeddings: bool) -> Judged:
     """Score by the small model that comes with the package, over signals and embedding."""
     judge = EmbeddedJudge()
+    if warehouse.value(SHARE_WITH_TURNS, kinds=list(CONVERSATIONS)) > 0.5:
+        logger.warning("quality_scores: %s", NOT_FOR_TURNS)
     vectors = _vectors_of_the_default_model(warehouse) if use_embeddings else None
     quality = judge.score(records, vectors)
     notes = {f"fitted_{name}": value for name, value in judge.figures.items()} | {

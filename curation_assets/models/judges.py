@@ -47,7 +47,8 @@ class EmbeddedJudge:
 
     Not for: whether a text is true, useful, original or harmless; style in other languages (there, what presupposes
     English counts as average, and layout and repetition decide); source code, poems, tables or dialogue, which it takes
-    for noise; texts of a sentence or two, which it takes for fragments.
+    for noise; texts of a sentence or two, which it takes for fragments; instructions and their answers: on 9,225 of Alpaca
+    its AUC for those a strong model had marked 4.5 of 5 or better is .400, below chance, as is that of their length, .364.
 
     Measured on 246 Common Crawl pages with human labels (DCLM, arXiv 2406.11794), none of which it was fitted on: AUC .887,
     and .967 on the 136 on which the raters agreed. It is too sure of itself in the middle: of pages scored .2-.4, .4-.6,
