@@ -218,7 +218,7 @@ def plain(value: Any) -> Any:
     """Figures as JSON takes them: tuples with names as objects, arrays left out, numbers to four digits."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(part) for name, part in value._asdict().items() if not isinstance(part, Reliability)}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     return round(float(value), 4) if isinstance(value, float) else value
 
