@@ -14,7 +14,7 @@ from pydantic import Field
 from scipy.stats import spearmanr
 
 from curation_assets.algorithms import kernel_density, race
-from curation_assets.algorithms.kmeans import kmeans
+from curation_assets.algorithms.kmeans import default_k, kmeans
 from curation_assets.pages import BLUE, GREY, figure, histogram, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.stages import OWNERS
@@ -69,7 +69,9 @@ class DensityConfig(dg.Config):
     )
     references: int = Field(default=2_000, ge=2, description="Reference records of the estimator `references`.")
     clusters: int | None = Field(
-        default=None, ge=1, description="Clusters of the estimator `centroids`. Default: √records, at most 1,000."
+        default=None,
+        ge=1,
+        description="Clusters of the estimator `centroids`. Default: √(records / 2), at most a tenth of the records and 1,000.",
     )
     sketch_rows: int = Field(
         default=1_000, ge=1, description="Rows of the RACE sketch; its error falls with their square root."
@@ -201,14 +203,20 @@ def fit_references(vectors: np.ndarray, bandwidth: float, config: DensityConfig)
 
 def fit_centroids(vectors: np.ndarray, bandwidth: float, config: DensityConfig) -> Density:
     """The sum over the own cluster's members and the other clusters' centroids. Coarse k-means will do for it."""
-    k = config.clusters or min(1_000, max(1, round(len(vectors) ** 0.5)))
-    clusters = kmeans(vectors, k, seed=config.seed, iterations=6, sample_per_centroid=64)
+    clusters = kmeans(
+        vectors, config.clusters or default_k(len(vectors)), seed=config.seed, iterations=6, sample_per_centroid=64
+    )
     return partial(kernel_density.centroid_density, vectors, clusters, bandwidth=bandwidth, seed=config.seed)
 
 
 def fit_race(vectors: np.ndarray, bandwidth: float, config: DensityConfig) -> Density:
-    """The RACE sketch, whose own kernel equals the Gaussian one at distance 0 and at twice the bandwidth."""
-    width = race.choose_width(2 * bandwidth, float(np.exp(-2)), hashes=config.sketch_hashes)
+    """The RACE sketch, its own kernel as wide as to equal the Gaussian one where most of a sum comes from.
+
+    That is the median distance of two records, or four bandwidths where those are less (the Gaussian is .0003 there).
+    """
+    distance = min(kernel_density.median_distance(vectors, seed=config.seed), 4 * bandwidth)
+    probability = float(np.exp(-(distance**2) / (2 * bandwidth**2)))
+    width = race.choose_width(distance, probability, hashes=config.sketch_hashes)
     sketch = race.empty_sketch(
         vectors.shape[1], width=width, rows=config.sketch_rows, hashes=config.sketch_hashes, seed=config.seed
     )
