@@ -22,6 +22,7 @@ from curation_assets.stages.embeddings import embeddings
 from curation_assets.warehouse import Warehouse
 
 GOOD_RANK_CORRELATION = 0.95  # below it RACE, which takes ten times as long, is tried too
+SAME_DENSITY_DECIMALS = 5  # of their logarithm: densities that agree to them have one rank
 SLAB_RECORDS = 131_072  # records scored between two lines of progress
 
 Density = Callable[[np.ndarray], np.ndarray]
@@ -182,8 +183,12 @@ def best(attempts: list[Attempt]) -> Attempt:
 
 
 def rank_correlation(exact: np.ndarray, estimated: np.ndarray) -> float:
-    """Spearman's rank correlation; 1 where all exact densities are the same to float32 rounding: there are no ranks."""
-    if np.ptp(exact) <= 1e-6 * exact.max():
+    """Spearman's rank correlation of densities to five digits; 1 where all exact ones are the same: there are no ranks.
+
+    Beyond five digits a float32 sum is rounding, which would give records in one place, equally dense, ranks by chance.
+    """
+    exact, estimated = (np.round(np.log(density), SAME_DENSITY_DECIMALS) for density in (exact, estimated))
+    if np.ptp(exact) == 0:
         return 1.0
     return float(spearmanr(exact, estimated).statistic) if np.ptp(estimated) > 0 else 0.0
 
