@@ -137,7 +137,7 @@ def in_words(profiles: pl.DataFrame) -> pl.DataFrame:
 def size_chart(largest: pl.DataFrame) -> Figure:
     """The largest clusters by their title, or by their id where the plot's font lacks their script."""
     labels = [
-        called if called and called.isascii() else f"cluster {cluster}"
+        called.replace("$", r"\$") if called and called.isascii() else f"cluster {cluster}"  # $ would begin a formula
         for cluster, called in largest.select("cluster_id", "title").iter_rows()
     ]
     drawing, axes = figure(6.5, 0.25 * len(largest) + 1)

@@ -24,6 +24,7 @@ from curation_assets.warehouse import Warehouse
 GOOD_RANK_CORRELATION = 0.95  # below it RACE, which takes ten times as long, is tried too
 SAME_DENSITY_DECIMALS = 5  # of their logarithm: densities that agree to them have one rank
 SLAB_RECORDS = 131_072  # records scored between two lines of progress
+EXACT_SLAB_RECORDS = 8_192  # of the exact sum, which takes longer
 
 Density = Callable[[np.ndarray], np.ndarray]
 """A fitted estimator: from positions of records, int[m], to their densities, float64[m]."""
@@ -108,7 +109,8 @@ def density(context: dg.AssetExecutionContext, config: DensityConfig, warehouse:
     bandwidth, notes = choose_bandwidth(vectors, config)
     attempts = self_test(vectors, bandwidth, config)
     chosen = best(attempts)
-    scores = at_every_record(chosen.density, len(record_ids))
+    slab = EXACT_SLAB_RECORDS if chosen.estimator == "exact" else SLAB_RECORDS
+    scores = at_every_record(chosen.density, len(record_ids), slab)
     tried = estimators_table(attempts, bandwidth, config)
     with warehouse.commit(context, config, rows_in=len(record_ids), main="density.scores", started=started) as commit:
         commit.build("density.scores", pl.DataFrame({"record_id": record_ids, "density": scores}))
@@ -137,7 +139,7 @@ def choose_bandwidth(vectors: np.ndarray, config: DensityConfig) -> tuple[float,
         bandwidth = kernel_density.local_bandwidth(vectors, median, seed=config.seed)
         why = "narrower than the wide kernel's, and of those the one at which densities differ most (90th to 10th percentile)"
     return bandwidth, {
-        "kernel": config.kernel.value,
+        "kernel": "given" if config.bandwidth else config.kernel.value,
         "bandwidth": round(bandwidth, 4),
         "why_this_bandwidth": why,
         "median_distance_of_two_records": round(median, 4),
@@ -231,11 +233,11 @@ FITS: dict[str, Callable[[np.ndarray, float, DensityConfig], Density]] = {
 }
 
 
-def at_every_record(density: Density, n: int) -> np.ndarray:
-    """The density at all n records, float64[n]."""
+def at_every_record(density: Density, n: int, slab: int = SLAB_RECORDS) -> np.ndarray:
+    """The density at all n records, float64[n], `slab` of them at a time."""
     scores, report = np.ones(n), reporter("density", "records", total=n)
-    for start in range(0, n, SLAB_RECORDS):
-        stop = min(n, start + SLAB_RECORDS)
+    for start in range(0, n, slab):
+        stop = min(n, start + slab)
         scores[start:stop] = density(np.arange(start, stop))
         report(stop)
     return scores

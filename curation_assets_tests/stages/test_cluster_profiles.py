@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation_assets.pages import embed
 from curation_assets.readers import conversation
 from curation_assets.readers.kinds import canonical_text
 from curation_assets.stages.cluster_profiles import SHOWN, cluster_words, in_words, quality_chart, size_chart, title
@@ -103,7 +104,7 @@ def test_a_profile_adds_up(described):
         "Define entropy.\nA measure of disorder.",
         "Entropy grows and entropy stays.",
     )
-    assert size_chart(shown)
+    embed(size_chart(shown.with_columns(title=pl.lit("costs $^$"))))  # no formula
     assert quality_chart(described)
 
 
