@@ -123,7 +123,7 @@ class SentenceTransformerEmbedder:
             return SelfTest("fp32", len(sample), 0.0, 0.0)
         fp32_seconds = min(first_seconds, self._try("fp32", sample)[0])
         speedup = fp32_seconds / min(seconds, again_seconds)
-        cosine = float((fp32_vectors * vectors).sum(axis=1).mean())
+        cosine = float(np.nan_to_num((fp32_vectors * vectors).sum(axis=1).mean()))  # NaN where fp16 overflows
         chosen = half if speedup > 1 and cosine >= SAME_COSINE else "fp32"
         return SelfTest(chosen, len(sample), round(speedup, 2), round(cosine, 6))
 

@@ -56,7 +56,7 @@ class DensityConfig(dg.Config):
         "neighbours count, the narrower bandwidth with the greatest contrast; for topics that are all as tight as one another.",
     )
     bandwidth: float | None = Field(
-        default=None, gt=0, description="Standard deviation of the Gaussian kernel. Default: chosen from the data."
+        default=None, ge=1e-6, description="Standard deviation of the Gaussian kernel. Default: chosen from the data."
     )
     estimator: Estimator = Field(
         default=Estimator.auto,
