@@ -50,7 +50,8 @@ def text_vectors(name: str) -> np.ndarray | None:
 
     texts = TEXTS[name]()
     embedder = SentenceTransformerEmbedder()
-    embedder.precision = embedder.fastest_precision(texts[:64])
+    if test := embedder.self_test(texts[:64]):
+        embedder.precision = test.precision
     vectors = embedder.embed(texts)
     CACHE.mkdir(parents=True, exist_ok=True)
     np.save(cached, vectors)

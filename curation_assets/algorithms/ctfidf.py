@@ -3,7 +3,7 @@
 For people reading a plot, a drift report or a release card. Nothing downstream decides by these words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -66,16 +66,12 @@ def ctfidf_words(
     records = records.filter(pl.col("cluster").is_between(0, k - 1) & pl.col("text").is_not_null())
     if records.is_empty():
         return [[] for _ in range(k)]
-    counts = pl.concat(
-        _word_counts(records.slice(start, RECORDS_AT_ONCE), max_chars)
-        for start in range(0, len(records), RECORDS_AT_ONCE)
-    )
-    counts = (
-        counts.join(bare_nouns(counts["word"]), on="word")
-        .filter(~pl.col("bare").is_in(list(STOP_WORDS)))
-        .group_by("cluster", word="bare")
-        .agg(pl.col("occurrences").sum(), pl.col("records").sum())
-    )
+    counts = _all_word_counts(records, max_chars)
+    bare = bare_nouns(counts["word"])
+    cut = bare.filter(pl.col("word") != pl.col("bare"))
+    if len(cut):  # read again: a record with a noun in several forms is one record of it
+        counts = _all_word_counts(records, max_chars, dict(cut.iter_rows()))
+    counts = counts.filter(~pl.col("word").is_in(list(STOP_WORDS)))
     mean_words = counts["occurrences"].sum() / counts["cluster"].n_unique() if len(counts) else 0.0
     sizes = records.group_by("cluster").len(name="size")
     best = (
@@ -91,8 +87,19 @@ def ctfidf_words(
     return [words.get(cluster, []) for cluster in range(k)]
 
 
-def _word_counts(records: pl.DataFrame, max_chars: int) -> pl.DataFrame:
-    """Occurrences of each word in each cluster, and the number of records they are in: cluster, word, both counts."""
+def _all_word_counts(records: pl.DataFrame, max_chars: int, bare: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """Occurrences of each word in each cluster, and the number of records they are in: cluster, word, both counts.
+
+    ``bare``: what words are counted as, where that is not the word itself.
+    """
+    counts = pl.concat(
+        _word_counts(records.slice(start, RECORDS_AT_ONCE), max_chars, bare or {})
+        for start in range(0, len(records), RECORDS_AT_ONCE)
+    )
+    return counts.group_by("cluster", "word").agg(pl.col("occurrences").sum(), pl.col("records").sum())
+
+
+def _word_counts(records: pl.DataFrame, max_chars: int, bare: Mapping[str, str]) -> pl.DataFrame:
     return (
         records.lazy()
         .with_row_index("record")
@@ -100,6 +107,7 @@ def _word_counts(records: pl.DataFrame, max_chars: int) -> pl.DataFrame:
         .select("record", "cluster", "word")
         .explode("word")
         .filter(pl.col("word").is_not_null() & ~pl.col("word").is_in(list(STOP_WORDS)))
+        .with_columns(pl.col("word").replace(bare))
         .group_by("cluster", "word", "record")
         .len(name="occurrences")
         .group_by("cluster", "word")

@@ -13,7 +13,7 @@ import polars as pl
 
 NEIGHBOURS = 10
 MAX_REFERENCES = 20_000  # ruled records a neighbour is looked for among: bounds the products at n × 20,000
-ROWS_AT_ONCE = 4_096
+ROWS_AT_ONCE = 256  # 256 × 20,000 cosines, negated, and their order take 80 MB
 MIN_VOTES = 2  # a single weak sign decides nothing
 MAX_CHARS = 600
 

@@ -205,9 +205,10 @@ def match_clusters(
 ) -> np.ndarray:
     """The id of each new cluster, int64[k_new]: that of the old cluster it continues, or a fresh one.
 
-    Pairs old and new one to one so that the sum of cosines is greatest (Hungarian method, Kuhn 1955), and keeps a pair
-    from ``min_cosine`` up (ours: on sentence embeddings the nearest *other* centroid of one clustering lies at a cosine
-    of .6 in the median and below .77 in 95 %, the same cluster found in two halves of the data at .8-.9). ``old_ids``
+    Pairs old and new one to one so that the sum of cosines is greatest (Hungarian method, Kuhn 1955), among pairs from
+    ``min_cosine`` up (ours: on sentence embeddings the nearest *other* centroid of one clustering lies at a cosine
+    of .6 in the median and below .77 in 95 %, the same cluster found in two halves of the data at .8-.9). Pairs below
+    it count nothing, or clusters found again would be parted for the sake of clusters that are not. ``old_ids``
     are the ids of the old centroids (default 0 … k_old-1). Fresh ids count up from ``first_new_id`` (default: past the
     largest old id); pass the largest id ever given plus one and no id is used twice.
 
@@ -219,7 +220,7 @@ def match_clusters(
     if len(old_ids) != len(old_centroids):
         raise ValueError(f"match_clusters got {len(old_ids)} old ids for {len(old_centroids)} old centroids.")
     cosines = _unit_rows(old_centroids) @ _unit_rows(new_centroids).T
-    old, new = linear_sum_assignment(cosines, maximize=True)
+    old, new = linear_sum_assignment(np.where(cosines >= min_cosine, cosines, 0), maximize=True)
     kept = cosines[old, new] >= min_cosine
     ids = np.full(len(new_centroids), -1, dtype=np.int64)
     ids[new[kept]] = old_ids[old[kept]]

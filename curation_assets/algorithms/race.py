@@ -137,8 +137,8 @@ def collision_probability(distance: np.ndarray | float, width: float, hashes: in
 def choose_width(distance: float, probability: float, *, hashes: int = 8) -> float:
     """The width at which two records at ``distance`` share a row's hashes with ``probability``.
 
-    The paper publishes no bandwidth. The density stage takes the width at which this kernel equals the Gaussian one at
-    twice its bandwidth.
+    The paper publishes no bandwidth. The density stage takes the width at which this kernel equals a Gaussian one at
+    the median distance of two records.
 
     >>> width = choose_width(0.9, 0.01, hashes=8)
     >>> float(collision_probability(0.9, width, hashes=8).round(6))

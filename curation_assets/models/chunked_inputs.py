@@ -75,8 +75,7 @@ def frame_of(transformer: "SentenceTransformer") -> Frame | None:
     prompt_tokens, pooled_from = (
         len(_tokenize(tokenizer, [text])[0]) if prompt else 0 for text in (prompt.rstrip(), prompt)
     )
-    limit = transformer.max_seq_length or UNKNOWN_LIMIT
-    limit = UNKNOWN_LIMIT if limit > 1 << 24 else int(limit)  # transformers' "no limit" is 10^30
+    limit = _limit(transformer)
     capacity = limit - len(before) - len(after) - prompt_tokens
     if capacity < 1:
         raise ValueError(
@@ -93,6 +92,17 @@ def frame_of(transformer: "SentenceTransformer") -> Frame | None:
         tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0,
         "token_type_ids" in tokenizer.model_input_names,
     )
+
+
+def _limit(transformer: "SentenceTransformer") -> int:
+    """Tokens a model reads at once. RoBERTa's kind counts positions from behind that of the padding token."""
+    limit = transformer.max_seq_length or UNKNOWN_LIMIT
+    limit = UNKNOWN_LIMIT if limit > 1 << 24 else int(limit)  # transformers' "no limit" is 10^30
+    embeddings = getattr(transformer[0].auto_model, "embeddings", None)
+    padding_position = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+    if padding_position is None:
+        return limit
+    return min(limit, embeddings.position_embeddings.num_embeddings - padding_position - 1)
 
 
 def token_ids(transformer: "SentenceTransformer", frame: Frame, texts: Sequence[str]) -> Iterator[np.ndarray]:

@@ -61,8 +61,9 @@ def cluster_profiles(
 
 
 SHOWN = (
-    "select title, cluster_id, records, share, type, type_share, languages, mean_quality, mean_density, mean_chars, "
-    "nearest_examples[1] as example from clusters.profiles order by records desc, cluster_id limit $clusters"
+    "select title, cluster_id, records, share, type, type_share, languages, sources, licenses, quality_deciles, density_deciles, "
+    "mean_chars, nearest_examples[1] as nearest, farthest_examples[1] as farthest "
+    "from clusters.profiles order by records desc, cluster_id limit $clusters"
 )
 
 
@@ -108,7 +109,7 @@ def title(words: list[str]) -> str | None:
 
 
 def in_words(profiles: pl.DataFrame) -> pl.DataFrame:
-    """The largest clusters as a person reads them: shares in percent, languages with their shares."""
+    """The largest clusters as a person reads them: shares in percent, spreads as the 10 %, 50 % and 90 % of a measure."""
     rows = []
     for row in profiles.iter_rows(named=True):
         languages = [f"{of['language']} {of['records'] / row['records']:.0%}" for of in row["languages"][:3]]
@@ -121,10 +122,13 @@ def in_words(profiles: pl.DataFrame) -> pl.DataFrame:
                 "share": f"{row['share']:.1%}",
                 "type": task,
                 "languages": languages,
-                "quality": round(row["mean_quality"], 2),
-                "density": row["mean_density"],
+                "sources": row["sources"],
+                "licences": [of or "none named" for of in row["licenses"]],
+                "quality (10, 50, 90 %)": " · ".join(f"{of:.2f}" for of in row["quality_deciles"]),
+                "density (10, 50, 90 %)": " · ".join(f"{of:.3g}" for of in row["density_deciles"]),
                 "characters": round(row["mean_chars"]),
-                "nearest example": row["example"],
+                "nearest example": row["nearest"],
+                "farthest example": row["farthest"],
             }
         )
     return pl.DataFrame(rows)
@@ -133,7 +137,7 @@ def in_words(profiles: pl.DataFrame) -> pl.DataFrame:
 def size_chart(largest: pl.DataFrame) -> Figure:
     """The largest clusters by their title, or by their id where the plot's font lacks their script."""
     labels = [
-        called if called and called.isascii() else f"cluster {cluster}"
+        called.replace("$", r"\$") if called and called.isascii() else f"cluster {cluster}"  # $ would begin a formula
         for cluster, called in largest.select("cluster_id", "title").iter_rows()
     ]
     drawing, axes = figure(6.5, 0.25 * len(largest) + 1)

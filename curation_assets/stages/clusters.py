@@ -57,6 +57,9 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
     last_ids, last_centroids, first_new_id = last_clusters(warehouse, model)
     ids = carried_over_ids(last_ids, last_centroids, first_new_id, found)
     types = task_types(warehouse, record_ids, vectors, config.seed)
+    counted = (
+        types.group_by("type", "how").len("records").sort("records", "type", "how", descending=[True, False, False])
+    )
     with warehouse.commit(
         context, config, rows_in=len(record_ids), main="clusters.assignments", started=started
     ) as commit:
@@ -80,7 +83,7 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
         "clusters.assignments",
         plots={"cluster_map": cluster_map(vectors, ids[found.labels])},
         choice_of_k=dg.MetadataValue.md(choice_of_k(vectors, k, commit.notes)),
-        types=dg.MetadataValue.md(markdown_table(types.group_by("type", "how").len().sort("len", descending=True))),
+        types=dg.MetadataValue.md(markdown_table(counted)),
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from scipy.stats import spearmanr
 
 from curation_assets.algorithms import kernel_density, race
-from curation_assets.algorithms.kmeans import kmeans
+from curation_assets.algorithms.kmeans import default_k, kmeans
 from curation_assets.pages import BLUE, GREY, figure, histogram, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.stages import OWNERS
@@ -22,7 +22,9 @@ from curation_assets.stages.embeddings import embeddings
 from curation_assets.warehouse import Warehouse
 
 GOOD_RANK_CORRELATION = 0.95  # below it RACE, which takes ten times as long, is tried too
+SAME_DENSITY_DECIMALS = 5  # of their logarithm: densities that agree to them have one rank
 SLAB_RECORDS = 131_072  # records scored between two lines of progress
+EXACT_SLAB_RECORDS = 8_192  # of the exact sum, which takes longer
 
 Density = Callable[[np.ndarray], np.ndarray]
 """A fitted estimator: from positions of records, int[m], to their densities, float64[m]."""
@@ -54,7 +56,7 @@ class DensityConfig(dg.Config):
         "neighbours count, the narrower bandwidth with the greatest contrast; for topics that are all as tight as one another.",
     )
     bandwidth: float | None = Field(
-        default=None, gt=0, description="Standard deviation of the Gaussian kernel. Default: chosen from the data."
+        default=None, ge=1e-6, description="Standard deviation of the Gaussian kernel. Default: chosen from the data."
     )
     estimator: Estimator = Field(
         default=Estimator.auto,
@@ -69,7 +71,9 @@ class DensityConfig(dg.Config):
     )
     references: int = Field(default=2_000, ge=2, description="Reference records of the estimator `references`.")
     clusters: int | None = Field(
-        default=None, ge=1, description="Clusters of the estimator `centroids`. Default: √records, at most 1,000."
+        default=None,
+        ge=1,
+        description="Clusters of the estimator `centroids`. Default: √(records / 2), at most a tenth of the records and 1,000.",
     )
     sketch_rows: int = Field(
         default=1_000, ge=1, description="Rows of the RACE sketch; its error falls with their square root."
@@ -107,7 +111,8 @@ def density(context: dg.AssetExecutionContext, config: DensityConfig, warehouse:
     bandwidth, notes = choose_bandwidth(vectors, config)
     attempts = self_test(vectors, bandwidth, config)
     chosen = best(attempts)
-    scores = at_every_record(chosen.density, len(record_ids))
+    slab = EXACT_SLAB_RECORDS if chosen.estimator == "exact" else SLAB_RECORDS
+    scores = at_every_record(chosen.density, len(record_ids), slab)
     tried = estimators_table(attempts, bandwidth, config)
     with warehouse.commit(context, config, rows_in=len(record_ids), main="density.scores", started=started) as commit:
         commit.build("density.scores", pl.DataFrame({"record_id": record_ids, "density": scores}))
@@ -136,7 +141,7 @@ def choose_bandwidth(vectors: np.ndarray, config: DensityConfig) -> tuple[float,
         bandwidth = kernel_density.local_bandwidth(vectors, median, seed=config.seed)
         why = "narrower than the wide kernel's, and of those the one at which densities differ most (90th to 10th percentile)"
     return bandwidth, {
-        "kernel": config.kernel.value,
+        "kernel": "given" if config.bandwidth else config.kernel.value,
         "bandwidth": round(bandwidth, 4),
         "why_this_bandwidth": why,
         "median_distance_of_two_records": round(median, 4),
@@ -182,8 +187,12 @@ def best(attempts: list[Attempt]) -> Attempt:
 
 
 def rank_correlation(exact: np.ndarray, estimated: np.ndarray) -> float:
-    """Spearman's rank correlation; 1 where all exact densities are the same to float32 rounding: there are no ranks."""
-    if np.ptp(exact) <= 1e-6 * exact.max():
+    """Spearman's rank correlation of densities to five digits; 1 where all exact ones are the same: there are no ranks.
+
+    Beyond five digits a float32 sum is rounding, which would give records in one place, equally dense, ranks by chance.
+    """
+    exact, estimated = (np.round(np.log(density), SAME_DENSITY_DECIMALS) for density in (exact, estimated))
+    if np.ptp(exact) == 0:
         return 1.0
     return float(spearmanr(exact, estimated).statistic) if np.ptp(estimated) > 0 else 0.0
 
@@ -201,14 +210,20 @@ def fit_references(vectors: np.ndarray, bandwidth: float, config: DensityConfig)
 
 def fit_centroids(vectors: np.ndarray, bandwidth: float, config: DensityConfig) -> Density:
     """The sum over the own cluster's members and the other clusters' centroids. Coarse k-means will do for it."""
-    k = config.clusters or min(1_000, max(1, round(len(vectors) ** 0.5)))
-    clusters = kmeans(vectors, k, seed=config.seed, iterations=6, sample_per_centroid=64)
+    clusters = kmeans(
+        vectors, config.clusters or default_k(len(vectors)), seed=config.seed, iterations=6, sample_per_centroid=64
+    )
     return partial(kernel_density.centroid_density, vectors, clusters, bandwidth=bandwidth, seed=config.seed)
 
 
 def fit_race(vectors: np.ndarray, bandwidth: float, config: DensityConfig) -> Density:
-    """The RACE sketch, whose own kernel equals the Gaussian one at distance 0 and at twice the bandwidth."""
-    width = race.choose_width(2 * bandwidth, float(np.exp(-2)), hashes=config.sketch_hashes)
+    """The RACE sketch, its own kernel as wide as to equal the Gaussian one where most of a sum comes from.
+
+    That is the median distance of two records, or four bandwidths where those are less (the Gaussian is .0003 there).
+    """
+    distance = min(kernel_density.median_distance(vectors, seed=config.seed), 4 * bandwidth)
+    probability = float(np.exp(-(distance**2) / (2 * bandwidth**2)))
+    width = race.choose_width(distance, probability, hashes=config.sketch_hashes)
     sketch = race.empty_sketch(
         vectors.shape[1], width=width, rows=config.sketch_rows, hashes=config.sketch_hashes, seed=config.seed
     )
@@ -226,11 +241,11 @@ FITS: dict[str, Callable[[np.ndarray, float, DensityConfig], Density]] = {
 }
 
 
-def at_every_record(density: Density, n: int) -> np.ndarray:
-    """The density at all n records, float64[n]."""
+def at_every_record(density: Density, n: int, slab: int = SLAB_RECORDS) -> np.ndarray:
+    """The density at all n records, float64[n], `slab` of them at a time."""
     scores, report = np.ones(n), reporter("density", "records", total=n)
-    for start in range(0, n, SLAB_RECORDS):
-        stop = min(n, start + SLAB_RECORDS)
+    for start in range(0, n, slab):
+        stop = min(n, start + slab)
         scores[start:stop] = density(np.arange(start, stop))
         report(stop)
     return scores

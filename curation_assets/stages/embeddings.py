@@ -30,7 +30,7 @@ HOW_MUCH_WAS_READ = (
 
 SELF_TEST_TEXTS = 24
 SELF_TEST_CHARS = 1_000
-"""Of each text: the self-test takes a second or two with the default model."""
+"""Of each text: the self-test takes a few seconds with the default model."""
 
 
 class Precision(str, Enum):
@@ -167,7 +167,7 @@ def precision_of_cache(warehouse: Warehouse, embedder: Embedder) -> str | None:
         return None
     known = warehouse.query(
         "select revision from embeddings.cache where model = $model and starts_with(revision, $revision) "
-        "group by revision order by count(*) desc limit 1",
+        "group by revision order by count(*) desc, revision limit 1",
         model=embedder.model,
         revision=f"{embedder.revision}-",
     )["revision"].to_list()

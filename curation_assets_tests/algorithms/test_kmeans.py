@@ -97,3 +97,9 @@ def test_ids_follow_clusters_through_a_permutation_and_new_ones_are_fresh():
 def test_a_cluster_that_moved_too_far_gets_a_new_id():
     old = np.eye(3, dtype=np.float32)
     assert match_clusters(old, -old).tolist() == [3, 4, 5]
+
+
+def test_a_cluster_found_again_keeps_its_id_whatever_the_others_do():
+    old = unit_rows(np.array([[1, 0, 0], [0.7, 0.72, 0]]))
+    new = unit_rows(np.array([[0.97, 0.24, 0], [0.65, -0.76, 0]]))  # cosines .97, .65 and .85, -.09
+    assert match_clusters(old, new).tolist() == [0, 2]

@@ -28,6 +28,11 @@ def test_the_words_of_a_cluster_are_counted_without_particles():
     assert ctfidf_words(texts, pl.Series([0, 0, 0, 0]).to_numpy(), k=1) == [["린치", "영화"]]
 
 
+def test_one_record_with_a_noun_in_many_forms_does_not_name_its_cluster():
+    texts = ["영화 영화가 영화를 최고", "음악", "음악"]
+    assert ctfidf_words(texts, pl.Series([0, 0, 0]).to_numpy(), k=1) == [["음악"]]
+
+
 @settings(deadline=None)
 @given(st.lists(st.text(alphabet="영화린치가는을의도에서", min_size=1, max_size=6)))
 def test_every_word_comes_once_and_is_only_ever_shortened(words):

@@ -149,6 +149,24 @@ def test_a_plain_encoder_is_pooled_by_the_mean(small_model):
     )
 
 
+def test_a_roberta_model_reads_as_many_tokens_as_it_has_positions_behind_the_padding(tmp_path):
+    import json
+
+    from transformers import RobertaConfig, RobertaModel
+
+    size = wordpiece(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    del settings["model_max_length"]  # as in many a folder: then the model's own limit counts
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    RobertaModel(RobertaConfig(vocab_size=size, max_position_embeddings=18, pad_token_id=1, **sizes)).save_pretrained(
+        tmp_path
+    )
+    embedder = SentenceTransformerEmbedder(str(tmp_path))
+    assert embedder.limit == 14  # of 18: two before the first position, two special tokens
+    assert np.isfinite(embedder.embed([" ".join(SENTENCES * 4)])).all()
+
+
 def test_a_decoder_is_the_mean_over_its_tokens(gpt2):
     import torch
     from transformers import AutoModel, AutoTokenizer

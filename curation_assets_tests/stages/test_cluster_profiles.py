@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation_assets.pages import embed
 from curation_assets.readers import conversation
 from curation_assets.readers.kinds import canonical_text
 from curation_assets.stages.cluster_profiles import SHOWN, cluster_words, in_words, quality_chart, size_chart, title
@@ -94,9 +95,16 @@ def test_a_profile_adds_up(described):
     assert first["words"][0] == "entropy"
     assert first["density_deciles"] == pytest.approx([1.2, 2.0, 3.6])
     shown = described.query(SHOWN, clusters=20)
-    assert in_words(shown)["languages"].to_list() == [["en 100%"], ["ko 100%"]]
-    assert in_words(shown)["type"].to_list() == ["definition 100%", "translation 100%"]
-    assert size_chart(shown)
+    first, second = in_words(shown).iter_rows(named=True)
+    assert (first["languages"], second["languages"]) == (["en 100%"], ["ko 100%"])
+    assert (first["type"], second["type"]) == ("definition 100%", "translation 100%")
+    assert (first["sources"], first["licences"]) == (["test"], ["none named"])
+    assert (first["quality (10, 50, 90 %)"], first["density (10, 50, 90 %)"]) == ("0.04 · 0.20 · 0.52", "1.2 · 2 · 3.6")
+    assert (first["nearest example"], first["farthest example"]) == (
+        "Define entropy.\nA measure of disorder.",
+        "Entropy grows and entropy stays.",
+    )
+    embed(size_chart(shown.with_columns(title=pl.lit("costs $^$"))))  # no formula
     assert quality_chart(described)
 
 

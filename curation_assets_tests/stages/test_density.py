@@ -81,8 +81,15 @@ def test_ties_go_to_the_earlier_and_constant_densities_have_no_ranks():
         Attempt(name, lambda rows: rows, np.zeros(1), np.zeros(1), 0.9, 1.0) for name in ("references", "centroids")
     )
     assert best([first, second]).estimator == "references"
-    assert rank_correlation(np.full(5, 7.0), np.arange(5.0)) == 1
-    assert rank_correlation(np.arange(5.0), np.full(5, 7.0)) == 0
+    assert rank_correlation(np.full(5, 7.0), np.arange(1.0, 6)) == 1
+    assert rank_correlation(np.arange(1.0, 6), np.full(5, 7.0)) == 0
+
+
+def test_rounding_makes_no_ranks_among_records_in_one_place():
+    places = clustered(2, d=384, seed=3)
+    vectors = np.repeat(places, [900, 100], axis=0)
+    attempts = run(vectors, exact_up_to=0)[3]
+    assert attempts[1].rank_correlation == pytest.approx(1)  # of centroids; .6 if rounding counted
 
 
 def test_a_given_bandwidth_is_taken_and_said():

@@ -4,7 +4,7 @@ select
   estimator::varchar as estimator,              -- exact, references, centroids or race
   kernel::varchar as kernel,                    -- wide, local, or given where the bandwidth was
   bandwidth::double as bandwidth,               -- standard deviation h of the Gaussian kernel exp(-distance² / (2h²))
-  rank_correlation::double as rank_correlation, -- Spearman's, with the exact kernel sum at the sample; 1 by definition for exact
+  rank_correlation::double as rank_correlation, -- Spearman's, with the exact kernel sum at the sample; 1 for exact, and where all exact sums are equal to five digits
   records_compared::bigint as records_compared, -- records of the sample
   seconds::double as seconds,                   -- seconds to fit it and score the sample
   is_chosen::boolean as is_chosen               -- whether density.scores are its
