@@ -89,7 +89,7 @@ def compare_draws(vectors: np.ndarray, labels: np.ndarray) -> None:
     every, median = np.arange(n), kernel_density.median_distance(vectors)
     bandwidths = {
         "wide": kernel_density.wide_bandwidth(median),
-        "local": kernel_density.local_bandwidth(vectors, median),
+        "local": kernel_density.local_bandwidth(median),
         "half median": median / 2,
     }
     densities = {"random": np.ones(n)} | {

@@ -23,7 +23,7 @@ BLOCK_ENTRIES = 4_000_000  # distances held at once (16 MB of float32); smaller 
 REFERENCES_AT_ONCE = 4_096  # references a block, and so BLOCK_ENTRIES / 4,096 rows: both wide enough for BLAS
 MOST_NEIGHBOURS = 1_024  # members of the own cluster that are summed over; a larger cluster is sampled
 WIDE = 0.4  # wide bandwidth / median distance of two records; see wide_bandwidth
-LOCAL_STEPS = 14  # bandwidths tried below the wide one, each 2^-¼ of the one before: down to a twelfth of it
+LOCAL = 0.27  # local bandwidth / median distance of two records; see local_bandwidth
 SAME_PLACE_DISTANCE = 1e-3  # nearer records are one place: float32 leaves |x - y| of equal unit vectors up to 5e-4
 
 
@@ -133,7 +133,8 @@ def median_distance(vectors: np.ndarray, *, sample: int = 1_000, seed: int = 0) 
     >>> median_distance(np.float32([[0, 0], [0, 0], [0, 2]]))
     2.0
     """
-    chosen = vectors[_draw(len(vectors), sample, seed)]
+    rows = np.random.default_rng(seed).choice(len(vectors), min(sample, len(vectors)), replace=False)
+    chosen = vectors[np.sort(rows)]
     distances = np.sqrt(-2 * _exponents(chosen, chosen, 1.0)[np.triu_indices(len(chosen), 1)])
     distances = distances[distances > SAME_PLACE_DISTANCE]
     return float(np.median(distances)) if len(distances) else 1.0
@@ -152,31 +153,14 @@ def wide_bandwidth(median: float) -> float:
     return WIDE * median
 
 
-def local_bandwidth(vectors: np.ndarray, median: float, *, sample: int = 300, seed: int = 0) -> float:
-    """The bandwidth of the local kernel: the one of the greatest contrast among those narrower than the wide one.
+def local_bandwidth(median: float) -> float:
+    """The bandwidth of the local kernel: .27 × the median distance of two records, of which unrelated ones then share .001.
 
-    Contrast: the ratio of the 90th to the 10th percentile of the exact density at ``sample`` seeded records. It is 1
-    both where the kernel is so narrow that every density is 1 and where it is so wide that every density is n. Ours.
-    The bandwidths are 2^-¼ apart; since k_h² is the kernel of h/√2, two exponentials give them all.
+    Ours: of .25 to .5 the one that evens out planted tight topics most: 60, 30, 8 and 2 % of 9,929 records come out of a
+    tenth drawn by 1 / density with an entropy of .956 of the greatest (random .695, wide .856), 3,000 others with .934
+    (random .687). It harms where topics are unlike in tightness; see ``wide_bandwidth``.
     """
-    rows = _draw(len(vectors), sample, seed)
-    widest = WIDE * median * 2.0 ** (-np.arange(1, 3) / 4)
-    density = np.ones((LOCAL_STEPS, len(rows)))
-    for start, stop in _blocks(len(vectors), len(rows)):
-        squared = -2 * _exponents(vectors[rows], vectors[start:stop], 1.0)
-        own = np.flatnonzero((rows >= start) & (rows < stop))
-        squared[own, rows[own] - start] = np.inf
-        for chain, bandwidth in enumerate(widest):
-            kernel = np.exp(squared * np.float32(-0.5 / bandwidth**2))
-            for step in range(chain, LOCAL_STEPS, 2):
-                density[step] += kernel.sum(axis=1)
-                np.square(kernel, out=kernel)
-    low, high = np.quantile(density, [0.1, 0.9], axis=1)
-    return float(WIDE * median * 2.0 ** (-(1 + int(np.argmax(high / low))) / 4))
-
-
-def _draw(n: int, size: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).choice(n, min(size, n), replace=False))
+    return LOCAL * median
 
 
 def _blocks(n: int, columns: int) -> list[tuple[int, int]]:

@@ -53,7 +53,7 @@ class DensityConfig(dg.Config):
     kernel: Kernel = Field(
         default=Kernel.wide,
         description="wide: a record's whole region counts, bandwidth .4 × the median distance of two records. local: its near "
-        "neighbours count, the narrower bandwidth with the greatest contrast; for topics that are all as tight as one another.",
+        "neighbours count, .27 × that distance: evens out topics that are all as tight as one another, and harms where they are not.",
     )
     bandwidth: float | None = Field(
         default=None, ge=1e-6, description="Standard deviation of the Gaussian kernel. Default: chosen from the data."
@@ -134,12 +134,12 @@ def choose_bandwidth(vectors: np.ndarray, config: DensityConfig) -> tuple[float,
     median = kernel_density.median_distance(vectors, seed=config.seed) if len(vectors) else 1.0
     if config.bandwidth:
         bandwidth, why = config.bandwidth, "given"
-    elif config.kernel is Kernel.wide or len(vectors) < 3:
+    elif config.kernel is Kernel.wide:
         bandwidth = kernel_density.wide_bandwidth(median)
         why = f"{kernel_density.WIDE} × the median distance of two records: unrelated records share .04"
     else:
-        bandwidth = kernel_density.local_bandwidth(vectors, median, seed=config.seed)
-        why = "narrower than the wide kernel's, and of those the one at which densities differ most (90th to 10th percentile)"
+        bandwidth = kernel_density.local_bandwidth(median)
+        why = f"{kernel_density.LOCAL} × the median distance of two records: unrelated records share .001"
     return bandwidth, {
         "kernel": "given" if config.bandwidth else config.kernel.value,
         "bandwidth": round(bandwidth, 4),

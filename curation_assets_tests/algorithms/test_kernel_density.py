@@ -124,7 +124,7 @@ def test_blocks_do_not_change_the_sum_nor_does_the_order_of_records(monkeypatch)
 def test_the_local_bandwidth_tells_a_tight_group_from_the_rest_and_is_narrower_than_the_wide_one():
     vectors = np.concatenate([unit_rows(300, 64), groups([100], spread=0.2, seed=5)])
     median = median_distance(vectors)
-    local = local_bandwidth(vectors, median)
+    local = local_bandwidth(median)
     assert 0 < local < wide_bandwidth(median)
     density = double_sum(vectors, local)
     assert density[300:].min() > 10 * density[:300].max()
@@ -133,7 +133,7 @@ def test_the_local_bandwidth_tells_a_tight_group_from_the_rest_and_is_narrower_t
 @pytest.mark.parametrize("vectors", [unit_rows(1), np.repeat(unit_rows(1), 30, axis=0), unit_rows(2)])
 def test_degenerate_sets_have_a_bandwidth_and_densities(vectors):
     median = median_distance(vectors)
-    for bandwidth in (wide_bandwidth(median), local_bandwidth(vectors, median)):
+    for bandwidth in (wide_bandwidth(median), local_bandwidth(median)):
         assert np.isfinite(bandwidth)
         assert bandwidth > 0
         found = reference_density(vectors, everyone(vectors), everyone(vectors), bandwidth=bandwidth)
