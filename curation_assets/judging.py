@@ -71,7 +71,7 @@ def by_reference_judge(warehouse: Warehouse, records: pl.DataFrame, sets: Refere
         raise dg.Failure(f"quality_scores: {error}") from error
     for warning in judge.figures.warnings:
         logger.warning("quality_scores: %s", warning)
-    ids, parts = [], []
+    ids, parts = [], [np.empty(0)]
     for batch in warehouse.batches("select record_id, text from filtered.records"):
         ids += batch["record_id"].to_pylist()
         parts.append(judge.score(batch["text"]))

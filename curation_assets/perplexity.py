@@ -24,7 +24,7 @@ def of_corpus(warehouse: Warehouse, *, seed: int) -> pl.DataFrame:
             for batch in spool.batches():
                 yield pl.DataFrame(batch).join(parts.filter(half=which), on="record_id")
 
-        scored = []
+        scored = [_nothing()]
         for which in (0, 1):
             fitted_on = (part.filter("is_fitted_on")["text"].to_arrow() for part in halves(which))
             model = _fitted(fitted_on)
@@ -42,7 +42,12 @@ def of_reference(warehouse: Warehouse, sets: ReferenceSets) -> pl.DataFrame:
     step = -(-sum(map(len, good)) // ngram_model.MOST_BYTES) or 1
     model = _fitted([pa.array(good[::step], pa.large_string())])
     with warehouse.spooled("select record_id, text from filtered.records") as spool:
-        return pl.concat([_perplexity(model, pl.DataFrame(batch)) for batch in spool.batches()])
+        return pl.concat([_nothing(), *(_perplexity(model, pl.DataFrame(batch)) for batch in spool.batches())])
+
+
+def _nothing() -> pl.DataFrame:
+    """What is measured of no records."""
+    return pl.DataFrame(schema={"record_id": pl.String, "bits_per_byte": pl.Float64})
 
 
 def _fitted(texts: Iterable[pa.Array]) -> ngram_model.NgramModel | None:
