@@ -95,7 +95,7 @@ class LanguageModel(dg.Config):
     extra: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields added to every request to the server, such as {chat_template_kwargs: {enable_thinking: false}} for a model "
-        "that would think aloud before it answers; a field that is null is left out of the request.",
+        "that would think aloud before it answers.",
     )
     price: Price | None = Field(default=None, description="What its tokens cost. Default: nothing is reckoned.")
     max_calls: int | None = Field(
