@@ -1,23 +1,26 @@
 """Asking a language model about records: what it would take, then in chunks, so that no answer is paid for twice.
 
 `curate estimate` and the stages plan with the same functions. A cap holds for one run: what earlier runs asked is in
-`quality_scores.answers` and costs nothing.
+`quality_scores.answers` and costs nothing. Before each chunk what it may cost at most is reckoned, and no more texts are
+asked about than that allows; an answer that is lost on its way counts as paid for, its repeated attempts do not.
 """
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
 import polars as pl
 from pydantic import Field
 
-from curation_assets.models.ask_llm import Answers, Asker, AskStopped, Prompt, load_prompt
+from curation_assets.models.ask_llm import VOTE_TOKENS, Answers, Asker, AskStopped, Prompt, load_prompt
 from curation_assets.progress import logger, reporter
-from curation_assets.warehouse import Warehouse
+from curation_assets.warehouse import Spool, Warehouse
 
 SAMPLED_TEXTS = 200
 """Texts whose tokens are counted to estimate those of all."""
@@ -27,6 +30,9 @@ ASSUMED_SECONDS_PER_CALL = 1.0
 
 FEW = 4
 """Texts of a chunk from which on it tells something if none of them gets an answer."""
+
+TITLE_BYTES_PER_TOKEN = 3
+"""Bytes taken for a token of a prompt that is no question about a record. Ours; more are usual, so it overestimates."""
 
 TEXTS = (
     "select distinct on (text_hash) text_hash, text from filtered.records "
@@ -86,10 +92,19 @@ class LanguageModel(dg.Config):
     chunk_texts: int = Field(
         default=64, ge=1, description="Texts asked about between two commits: what an interruption costs at most."
     )
+    extra: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields added to every request to the server, such as {chat_template_kwargs: {enable_thinking: false}} for a model "
+        "that would think aloud before it answers.",
+    )
     price: Price | None = Field(default=None, description="What its tokens cost. Default: nothing is reckoned.")
-    max_calls: int | None = Field(default=None, ge=1, description="Most texts a run may ask about.")
+    max_calls: int | None = Field(
+        default=None, ge=1, description="Most texts a run may ask about, by one or `votes` requests each."
+    )
     max_tokens: int | None = Field(default=None, ge=1, description="Most tokens a run may spend, in and out.")
-    max_cost: float | None = Field(default=None, gt=0, description="Most a run may cost, in the price's currency.")
+    max_cost: float | None = Field(
+        default=None, gt=0, description="Most a run may cost, in the price's currency; needs the price."
+    )
 
 
 class Plan(NamedTuple):
@@ -109,6 +124,8 @@ class Plan(NamedTuple):
     """How long it takes."""
     basis: str
     """What the time is reckoned from, in words."""
+    requests_per_text: int = 1
+    """More than 1 where the server answered by votes before."""
 
     @property
     def calls(self) -> int:
@@ -130,11 +147,20 @@ class Spent(NamedTuple):
 
 
 def asker_of(config: LanguageModel) -> Asker:
-    """The language model of a config, ready to be asked. Raises dagster's Failure if the config cannot be followed."""
+    """The language model of a config, ready to be asked. Raises dagster's Failure if the config cannot be followed.
+
+    A server is asked which model it has, and nothing else.
+    """
     try:
+        if config.max_cost and config.price is None:
+            raise ValueError("max_cost needs price, or nobody knows what is spent.")
         prompt = load_prompt(config.prompt)
         # How much of a record is read is part of what an answer depends on.
-        prompt = prompt._replace(version=f"{prompt.version}-{config.max_prompt_tokens}")
+        version = f"{prompt.version}-{config.max_prompt_tokens}"
+        if config.server and config.extra:
+            added = json.dumps(config.extra, sort_keys=True)
+            version = f"{version}-{hashlib.sha256(added.encode()).hexdigest()[:8]}"
+        prompt = prompt._replace(version=version)
         return _asker_of(config, prompt)
     except (OSError, ValueError) as error:
         raise dg.Failure(f"language_model: {error}") from error
@@ -143,8 +169,9 @@ def asker_of(config: LanguageModel) -> Asker:
 def _asker_of(config: LanguageModel, prompt: Prompt) -> Asker:
     if config.server:
         from curation_assets.models.server_asker import ServerAsker
+        from curation_assets.models.server_client import Stop, Unavailable
 
-        return ServerAsker(
+        asker = ServerAsker(
             config.server,
             config.model,
             prompt,
@@ -155,7 +182,13 @@ def _asker_of(config: LanguageModel, prompt: Prompt) -> Asker:
             tokens_per_minute=config.tokens_per_minute,
             votes=config.votes,
             tokenizer=config.tokenizer,
+            extra=config.extra,
         )
+        try:
+            asker.revision  # noqa: B018, answers are kept under it: without it nobody knows what was asked before
+        except (Stop, Unavailable) as error:
+            raise ValueError(error) from error
+        return asker
     from curation_assets.models.transformers_asker import TransformersAsker
 
     return TransformersAsker(config.model, prompt, max_tokens=config.max_prompt_tokens)
@@ -186,17 +219,18 @@ def answers(warehouse: Warehouse, asker: Asker) -> pl.DataFrame:
 
 
 def plan(warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequence[str]) -> Plan:
-    """Reckon what asking about the texts of these hashes takes. Nothing is sent anywhere."""
-    missing = _missing(warehouse, asker, hashes)
-    calls = len(missing)
+    """Reckon what asking about the texts of these hashes takes. No text is sent anywhere."""
+    unknown, known = missing(warehouse, asker, hashes), answers(warehouse, asker)
+    calls, by_votes = len(unknown), config.server and "votes" in known["method"]
+    requests = config.votes if by_votes else 1
     step = max(1, calls // SAMPLED_TEXTS)
-    sample = warehouse.query(TEXTS, hashes=missing[::step][:SAMPLED_TEXTS])["text"].to_list() if calls else []
+    sample = warehouse.query(TEXTS, hashes=unknown[::step][:SAMPLED_TEXTS])["text"].to_list() if calls else []
     tokens = asker.count_tokens(sample)
-    prompt_tokens = round(float(tokens.mean()) * calls) if calls else 0
-    completion_tokens = calls
-    seconds, basis = _time(warehouse, asker, config, calls, prompt_tokens, sample)
+    prompt_tokens = requests * round(float(tokens.mean()) * calls) if calls else 0
+    completion_tokens = calls * _generated(requests)
+    seconds, basis = _time(warehouse, asker, config, calls, prompt_tokens, sample, requests)
     cost = _cost(config.price, prompt_tokens, completion_tokens)
-    return Plan(len(hashes), len(hashes) - calls, prompt_tokens, completion_tokens, cost, seconds, basis)
+    return Plan(len(hashes), len(hashes) - calls, prompt_tokens, completion_tokens, cost, seconds, basis, requests)
 
 
 def affordable_calls(planned: Plan, config: LanguageModel) -> int:
@@ -213,6 +247,12 @@ def affordable_calls(planned: Plan, config: LanguageModel) -> int:
     return math.floor(planned.calls * min(shares))
 
 
+def affordable_prompts(prompts: Sequence[str], completion_tokens: int, config: LanguageModel) -> int:
+    """Of some prompts that are no questions about records, how many, from the first, the caps allow."""
+    sizes = [len(prompt.encode()) / TITLE_BYTES_PER_TOKEN for prompt in prompts]
+    return _allowed(config, 0, np.cumsum(sizes), completion_tokens * np.arange(1, len(sizes) + 1))[0]
+
+
 def plan_lines(planned: Plan, config: LanguageModel) -> Iterator[str]:
     """A plan in lines of text: calls, tokens, money, time, and what the caps make of it."""
     yield f"  answered already  {planned.answered:>12,}"
@@ -220,10 +260,11 @@ def plan_lines(planned: Plan, config: LanguageModel) -> Iterator[str]:
     yield f"  tokens in         {planned.prompt_tokens:>12,}  counted on at most {SAMPLED_TEXTS} texts and scaled"
     votes = (
         f"; up to {config.votes} times as many, in and out, if the server gives no probabilities"
-        if config.server
+        if config.server and planned.requests_per_text == 1
         else ""
     )
-    yield f"  tokens out        {planned.completion_tokens:>12,}  one a call{votes}"
+    each = "one a call" if planned.requests_per_text == 1 else f"{planned.requests_per_text} votes a call"
+    yield f"  tokens out        {planned.completion_tokens:>12,}  {each}{votes}"
     if config.price is None:
         yield "  cost                   unknown  language_model.price in the recipe gives the price of a million tokens"
     else:
@@ -236,37 +277,59 @@ def plan_lines(planned: Plan, config: LanguageModel) -> Iterator[str]:
 def ask_missing(warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequence[str]) -> Spent:
     """Ask about the texts that have no answer yet, chunk by chunk into quality_scores.answers, until a cap is reached.
 
-    A text whose question failed is not cached; it is asked about again next time. Raises dagster's Failure if a whole
-    chunk of more than a few texts fails: then something is wrong with the model, not with the texts.
+    A text whose question failed is not cached; it is asked about again next time. One to which the model said neither
+    yes nor no has its answer, without a P(yes). Raises dagster's Failure if a whole chunk of more than a few texts fails,
+    or if the model never said yes or no: then something is wrong with the model, not with the texts.
     """
-    missing = _missing(warehouse, asker, hashes)
-    report, started = reporter("asking", "texts", len(missing)), time.monotonic()
-    calls = failed = prompt_tokens = completion_tokens = 0
-    stopped_by = first_error = None
-    with warehouse.spooled(TEXTS, hashes=missing) as spool:
-        for batch in spool.batches(config.chunk_texts):
-            texts = batch["text"].to_pylist()
-            fitting, stopped_by = _fitting(asker, config, texts, calls, prompt_tokens, completion_tokens)
-            if fitting:
+    unknown, known = missing(warehouse, asker, hashes), answers(warehouse, asker)
+    has_worked = bool((known["yes"] + known["no"] > 0).any())
+    report, started = reporter("asking", "texts", len(unknown)), time.monotonic()
+    spent = Spent(0, 0, 0, 0, 0.0, None, None)
+    with warehouse.spooled(TEXTS, hashes=unknown) as spool:
+        for of_chunk, texts in _chunks(spool, config):
+            while texts and not spent.stopped_by:
+                # Anew after every answer: only the first ones show how many requests a text takes.
+                fitting, stopped_by = _fitting(asker, config, texts, spent)
+                if not fitting:
+                    spent = spent._replace(stopped_by=stopped_by)
+                    break
                 given, stopped = _ask(asker, texts[:fitting])
-                good = given.yes + given.no > 0
-                _put_away(warehouse, asker, batch["text_hash"].to_pylist()[:fitting], given, good)
-                calls, failed = calls + fitting, failed + int((~good).sum())
-                prompt_tokens += int(given.prompt_tokens.sum())
-                completion_tokens += int(given.completion_tokens.sum())
-                first_error = first_error or next((error for error in given.error if error), None)
-                if stopped or (not good.any() and fitting >= FEW):
+                mass = given.yes + given.no
+                good, is_answered = mass > 0, np.isfinite(mass)
+                has_worked = has_worked or bool(good.any())
+                is_broken = fitting >= FEW and not (has_worked and is_answered.any())
+                _put_away(warehouse, asker, of_chunk[:fitting], given, good if stopped or is_broken else is_answered)
+                spent = _with(spent, given, good)
+                if stopped or is_broken:
                     raise dg.Failure(
-                        f"{asker.model}: {stopped or f'it answered none of {fitting} texts. The first error: {first_error}'} "
-                        f"What it answered before is kept ({calls - failed:,} texts in this run)."
+                        f"{asker.model}: {stopped or f'it answered none of {fitting} texts. The first error: {spent.first_error}'} "
+                        f"What it answered before is kept ({spent.calls - spent.failed:,} texts in this run)."
                     )
-                report(calls)
-            if stopped_by:
+                report(spent.calls)
+                of_chunk, texts = of_chunk[fitting:], texts[fitting:]
+            if spent.stopped_by:
                 break
-    if failed:
-        logger.warning("asking: %s of %s texts got no answer, the first: %s", f"{failed:,}", f"{calls:,}", first_error)
-    seconds = time.monotonic() - started
-    return Spent(calls, failed, prompt_tokens, completion_tokens, seconds, stopped_by, first_error)
+    if spent.failed:
+        failed, calls = f"{spent.failed:,}", f"{spent.calls:,}"
+        logger.warning("asking: %s of %s texts got no answer, the first: %s", failed, calls, spent.first_error)
+    return spent._replace(seconds=time.monotonic() - started)
+
+
+def _chunks(spool: Spool, config: LanguageModel) -> Iterator[tuple[list[str], list[str]]]:
+    """Text hashes and texts, as many as are asked about between two commits and no fewer than are asked at once."""
+    for batch in spool.batches(max(config.chunk_texts, config.concurrency if config.server else 1)):
+        yield batch["text_hash"].to_pylist(), batch["text"].to_pylist()
+
+
+def _with(spent: Spent, given: Answers, good: np.ndarray) -> Spent:
+    """What was asked, some more answers included."""
+    return spent._replace(
+        calls=spent.calls + len(good),
+        failed=spent.failed + int((~good).sum()),
+        prompt_tokens=spent.prompt_tokens + int(given.prompt_tokens.sum()),
+        completion_tokens=spent.completion_tokens + int(given.completion_tokens.sum()),
+        first_error=spent.first_error or next((error for error in given.error if error), None),
+    )
 
 
 def _ask(asker: Asker, texts: list[str]) -> tuple[Answers, str | None]:
@@ -277,15 +340,24 @@ def _ask(asker: Asker, texts: list[str]) -> tuple[Answers, str | None]:
         return stop.answers, str(stop)
 
 
-def _fitting(
-    asker: Asker, config: LanguageModel, texts: list[str], calls: int, prompt_tokens: int, completion_tokens: int
-) -> tuple[int, str | None]:
+def _fitting(asker: Asker, config: LanguageModel, texts: list[str], spent: Spent) -> tuple[int, str | None]:
     """How many of the next texts the caps still allow, and the cap that leaves some out."""
     if not (config.max_calls or config.max_tokens or config.max_cost):
         return len(texts), None
-    tokens_in = prompt_tokens + np.cumsum(asker.count_tokens(texts))
-    tokens_out = completion_tokens + np.arange(1, len(texts) + 1)
-    allowed = {len(texts): None}
+    requests = asker.calls_per_text
+    tokens_in = spent.prompt_tokens + requests * np.cumsum(asker.count_tokens(texts))
+    tokens_out = spent.completion_tokens + _generated(requests) * np.arange(1, len(texts) + 1)
+    return _allowed(config, spent.calls, tokens_in, tokens_out)
+
+
+def _allowed(
+    config: LanguageModel, calls: int, tokens_in: np.ndarray, tokens_out: np.ndarray
+) -> tuple[int, str | None]:
+    """How many more questions the caps allow after so many calls, and the cap that leaves some out.
+
+    The tokens are running totals: those spent once question 1, 2, … is answered.
+    """
+    allowed = {len(tokens_in): None}
     if config.max_calls:
         allowed[max(0, config.max_calls - calls)] = f"max_calls {config.max_calls:,}"
     if config.max_tokens:
@@ -293,11 +365,16 @@ def _fitting(
     if config.max_cost and config.price:
         cost = (tokens_in * config.price.prompt_per_million + tokens_out * config.price.completion_per_million) / 1e6
         allowed[int(np.sum(cost <= config.max_cost))] = f"max_cost {config.max_cost:g} {config.price.currency}"
-    fewest = min(min(allowed), len(texts))
-    return fewest, allowed[fewest] if fewest < len(texts) else None
+    fewest = min(min(allowed), len(tokens_in))
+    return fewest, allowed[fewest] if fewest < len(tokens_in) else None
 
 
-def _put_away(warehouse: Warehouse, asker: Asker, hashes: list[str], given: Answers, good: np.ndarray) -> None:
+def _generated(requests: int) -> int:
+    """Tokens generated for a text at most."""
+    return 1 if requests == 1 else requests * VOTE_TOKENS
+
+
+def _put_away(warehouse: Warehouse, asker: Asker, hashes: list[str], given: Answers, kept: np.ndarray) -> None:
     rows = pl.DataFrame(
         {
             "text_hash": hashes,
@@ -311,10 +388,10 @@ def _put_away(warehouse: Warehouse, asker: Asker, hashes: list[str], given: Answ
         *(pl.lit(value).alias(name) for name, value in identity(asker).items()),
         pl.lit(datetime.now(timezone.utc)).alias("asked_at"),
     )
-    warehouse.append("quality_scores.answers", rows.filter(pl.Series(good)))
+    warehouse.append("quality_scores.answers", rows.filter(pl.Series(kept)))
 
 
-def _missing(warehouse: Warehouse, asker: Asker, hashes: Sequence[str]) -> list[str]:
+def missing(warehouse: Warehouse, asker: Asker, hashes: Sequence[str]) -> list[str]:
     """The hashes without an answer, each once, in an order that says nothing about the texts."""
     known = set(answers(warehouse, asker)["text_hash"])
     return sorted(set(hashes) - known)
@@ -327,14 +404,14 @@ def _cost(price: Price | None, prompt_tokens: int, completion_tokens: int) -> fl
 
 
 def _time(
-    warehouse: Warehouse, asker: Asker, config: LanguageModel, calls: int, tokens: int, sample: list[str]
+    warehouse: Warehouse, asker: Asker, config: LanguageModel, calls: int, tokens: int, sample: list[str], requests: int
 ) -> tuple[float, str]:
     """Seconds that the calls take, and from what that is reckoned."""
     past = _past_seconds_per_call(warehouse, asker)
     if past:
         seconds, basis = calls * past, f"{past:.3g} s a call in the last run that asked this model"
     elif config.server:
-        seconds = calls * ASSUMED_SECONDS_PER_CALL / config.concurrency
+        seconds = calls * requests * ASSUMED_SECONDS_PER_CALL / config.concurrency
         basis = f"assuming {ASSUMED_SECONDS_PER_CALL:g} s a call, {config.concurrency} at once: this server was not asked yet"
     else:
         few = sample[:4]
@@ -342,7 +419,7 @@ def _time(
         asker.ask(few)
         per_call = (time.monotonic() - started) / max(1, len(few))
         seconds, basis = calls * per_call, f"{per_call:.3g} s a text on {len(few)} texts tried here"
-    limits = [60 * calls / config.requests_per_minute if config.requests_per_minute else 0]
+    limits = [60 * calls * requests / config.requests_per_minute if config.requests_per_minute else 0]
     limits.append(60 * tokens / config.tokens_per_minute if config.tokens_per_minute else 0)
     if config.server and max(limits) > seconds:
         return max(limits), "the rate limit in the config"

@@ -164,7 +164,7 @@ def estimate(
     asset: Annotated[str, typer.Argument(help="The asset that asks: quality_scores.")] = "quality_scores",
     database: Database = None,
 ) -> None:
-    """Tell what asking a language model would take: calls, tokens, money, hours. Nothing is sent anywhere."""
+    """Tell what asking a language model would take: calls, tokens, money, hours. No text is sent anywhere."""
     from pydantic import ValidationError
 
     if asset != "quality_scores":

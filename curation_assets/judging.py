@@ -83,7 +83,7 @@ def by_reference_judge(warehouse: Warehouse, records: pl.DataFrame, sets: Refere
         raise dg.Failure(f"quality_scores: {error}") from error
     for warning in judge.figures.warnings:
         logger.warning("quality_scores: %s", warning)
-    ids, parts = [], []
+    ids, parts = [], [np.empty(0)]
     for batch in warehouse.batches("select record_id, text from filtered.records"):
         ids += batch["record_id"].to_pylist()
         parts.append(judge.score(batch["text"]))
@@ -114,7 +114,8 @@ def by_language_model(
     if failed.mean() > MAX_FAILED_SHARE:
         raise dg.Failure(
             f"quality_scores: {failed.sum():,} of {len(p_yes):,} records have no answer by {asker.model}"
-            f"{f'; {spent.stopped_by} ended the run' if spent.stopped_by else ''}. First error: {spent.first_error}. "
+            f"{f'; {spent.stopped_by} ended the run' if spent.stopped_by else ''}. "
+            f"The first error: {spent.first_error or 'none in this run; the model said neither yes nor no before'}. "
             "What was answered is kept; run again to ask about the rest."
         )
     quality = np.where(failed, _as_ranked_by(cheap.scores["quality"].to_numpy(), p_yes), p_yes)
@@ -157,9 +158,7 @@ def by_cascade(
     chosen = cascade.Choice(*(column[has_answer] for column in chosen))
     answered, asked_about = answered.filter(pl.Series(has_answer)), asked_about.filter(pl.Series(has_answer))
     features = _features(warehouse, records, cheap_quality)
-    student = _student(
-        features, answered["p_yes"].to_numpy(), asked_about["draw_hash"].to_numpy(), chosen, cheap_quality, seed
-    )
+    student = _student(features, answered["p_yes"].to_numpy(), asked_about, chosen, cheap_quality, seed)
     notes = {"asked": _asked(asker, spent), "answers": len(answered), "student": plain(student.figures)}
     if is_worth_following(student.figures):
         logger.info("quality_scores: %s", student.figures.verdict)
@@ -191,17 +190,18 @@ def is_worth_following(figures: cascade.StudentFigures) -> bool:
 
 
 def _student(
-    features: np.ndarray, p_yes: np.ndarray, hashes: np.ndarray, chosen: cascade.Choice, cheap: np.ndarray, seed: int
+    features: np.ndarray, p_yes: np.ndarray, asked: pl.DataFrame, chosen: cascade.Choice, cheap: np.ndarray, seed: int
 ) -> cascade.Student:
     try:
         return cascade.fit_student(
             features[chosen.indices],
             p_yes,
-            hashes,
+            asked["draw_hash"].to_numpy(),
             reason=chosen.reason,
             inclusion_probability=chosen.inclusion_probability,
             stratified_probability=chosen.stratified_probability,
             cheap_scores=cheap[chosen.indices],
+            groups=asked["text_hash"].rank("dense").to_numpy(),  # one text must not be learned from and tested on
             seed=seed,
         )
     except ValueError as error:
@@ -236,18 +236,24 @@ def questions(
     """The records a cascade asks about, no more than the caps allow, and what asking about all it wants to would take."""
     draw_hashes = records["draw_hash"].to_numpy()
 
-    def chosen_of(size: int) -> tuple[cascade.Choice, asking.Plan]:
+    def chosen_of(size: int) -> tuple[cascade.Choice, list[str]]:
         chosen = cascade.choose_for_llm(
             cheap_quality, draw_hashes, min(size, len(records)), stratified_share=stratified_share, seed=seed
         )
-        hashes = records["text_hash"].gather(chosen.indices).to_list()
-        return chosen, asking.plan(warehouse, asker, config, hashes)
+        return chosen, records["text_hash"].gather(chosen.indices).to_list()
 
-    chosen, planned = chosen_of(sample_records)
-    affordable = asking.affordable_calls(planned, config)
-    if affordable < planned.calls:
-        logger.info("quality_scores: the caps allow %s of %s calls", f"{affordable:,}", f"{planned.calls:,}")
-        chosen, _ = chosen_of(affordable + planned.answered)
+    chosen, hashes = chosen_of(sample_records)
+    planned = asking.plan(warehouse, asker, config, hashes)
+    affordable, missing = asking.affordable_calls(planned, config), planned.calls
+    if affordable < missing:
+        logger.info("quality_scores: the caps allow %s of %s calls", f"{affordable:,}", f"{missing:,}")
+    # A record less in the sample is at most a call less: so this ends at the largest sample within the caps. One that the
+    # caps cut short later would keep the records answered by earlier runs and lose others: no random sample.
+    size = min(sample_records, len(records))
+    while missing > affordable:
+        size -= missing - affordable
+        chosen, hashes = chosen_of(size)
+        missing = len(asking.missing(warehouse, asker, hashes))
     if np.count_nonzero(chosen.reason == cascade.STRATIFIED) < cascade.LEAST_HELD_OUT:
         raise dg.Failure(
             f"quality_scores: of {len(chosen.indices):,} records to ask about, fewer than {cascade.LEAST_HELD_OUT} are stratified: too few "

@@ -24,7 +24,7 @@ def of_corpus(warehouse: Warehouse, *, seed: int) -> pl.DataFrame:
             for batch in spool.batches():
                 yield pl.DataFrame(batch).join(parts.filter(half=which), on="record_id")
 
-        scored = []
+        scored = [_nothing()]
         for which in (0, 1):
             fitted_on = (part.filter("is_fitted_on")["text"].to_arrow() for part in halves(which))
             model = _fitted(fitted_on)
@@ -33,10 +33,21 @@ def of_corpus(warehouse: Warehouse, *, seed: int) -> pl.DataFrame:
 
 
 def of_reference(warehouse: Warehouse, sets: ReferenceSets) -> pl.DataFrame:
-    """record_id and bits_per_byte of every record, read by a model of the good reference texts."""
-    model = _fitted([pa.array(reference_texts(warehouse, sets.good, "good"), pa.large_string())])
+    """record_id and bits_per_byte of every record, read by a model of the good reference texts.
+
+    Where these are more than a model is fitted on, every second, third, … is taken. A record that is one of them is read
+    by a model that saw it, and so has fewer bits than a text as good that is none.
+    """
+    good = reference_texts(warehouse, sets.good, "good")
+    step = -(-sum(map(len, good)) // ngram_model.MOST_BYTES) or 1
+    model = _fitted([pa.array(good[::step], pa.large_string())])
     with warehouse.spooled("select record_id, text from filtered.records") as spool:
-        return pl.concat([_perplexity(model, pl.DataFrame(batch)) for batch in spool.batches()])
+        return pl.concat([_nothing(), *(_perplexity(model, pl.DataFrame(batch)) for batch in spool.batches())])
+
+
+def _nothing() -> pl.DataFrame:
+    """What is measured of no records."""
+    return pl.DataFrame(schema={"record_id": pl.String, "bits_per_byte": pl.Float64})
 
 
 def _fitted(texts: Iterable[pa.Array]) -> ngram_model.NgramModel | None:

@@ -29,6 +29,7 @@ LEAST_HELD_OUT = 30
 
 ENDS = 0.01  # a P(yes) closer to 0 or 1 is taken for this far from it, or its logit would outweigh all others
 PENALTIES = 10.0 ** np.arange(-3, 3.1, 0.5)  # of the ridge, per record
+ROWS_AT_ONCE = 16_384  # standardised in float64 at a time when predicting
 TAILS = (0.01, 0.99)  # quantiles beyond which a feature is cut: a text of a million characters is no lever
 
 
@@ -81,8 +82,11 @@ class Student(NamedTuple):
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """P(yes) of records, float64[n], for features float[n, d]; a feature that is not a number counts as average."""
-        margins = _standardised(self, features) @ self.weights + self.intercept
-        return expit(self.slope * margins + self.offset)
+        margins = [
+            _standardised(self, features[start : start + ROWS_AT_ONCE]) @ self.weights + self.intercept
+            for start in range(0, len(features), ROWS_AT_ONCE)
+        ]
+        return expit(self.slope * np.concatenate(margins or [np.empty(0)]) + self.offset)
 
 
 def choose_for_llm(

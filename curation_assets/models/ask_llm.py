@@ -22,6 +22,9 @@ CUE = "\n\nANSWER:"
 """Ends the prompt of a causal model without chat template, which continues text rather than answers it. Ours; without it
 such a model goes on with the list of options. Not added to a prompt that ends with a colon of its own."""
 
+VOTE_TOKENS = 4
+"""Tokens of a sampled answer, where a server gives no probabilities: enough for yes or no after a list mark or a space. Ours."""
+
 FENCED_RECORD = f"{FENCE}\n{{record}}\n{FENCE}"
 
 # Three or more number signs anywhere are the delimiter or look like it, to a tokenizer that normalises (NFKC) also with
@@ -92,6 +95,8 @@ class Asker(Protocol):
     model: str
     revision: str
     prompt: Prompt
+    calls_per_text: int
+    """Requests a text takes at most, as far as is known: more than 1 where the model's answers are sampled as votes."""
 
     def ask(self, texts: Sequence[str]) -> Answers:
         """Ask about every text. A text that cannot be answered is 'failed' with its error, and no other suffers by it.

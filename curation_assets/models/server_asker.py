@@ -16,6 +16,7 @@ import numpy as np
 
 from curation_assets.models.ask_llm import (
     FENCE,
+    VOTE_TOKENS,
     Answer,
     Answers,
     AskStopped,
@@ -36,9 +37,6 @@ TOP_LOGPROBS = (20, 5)
 """How many of the likeliest tokens are asked for, and what is tried next: 20 is the most OpenAI and vLLM allow (their API
 references, 2025), 5 what older servers and /v1/completions allow."""
 
-VOTE_TOKENS = 4
-"""Tokens of a sampled answer: enough for yes or no after a list mark or a space. Ours."""
-
 BYTES_PER_TOKEN = 3.0
 """Where there is no tokenizer. Ours: English prose takes 4 to 4.5 UTF-8 bytes a token, code about 3, a Korean syllable is 3
 bytes and about a token. So bills are over- rather than underestimated, and records cut early rather than too late."""
@@ -54,7 +52,12 @@ MOST_SILENT, MOST_REFUSED = 5, 3
 
 
 class NotOffered(RuntimeError):
-    """The server does not answer in this way."""
+    """The server does not answer in this way; ``generated`` is what it answered, and was paid for, instead."""
+
+    def __init__(self, message: str, generated: Generated | None = None) -> None:
+        """Keep what was answered."""
+        super().__init__(message)
+        self.generated = generated
 
 
 class ServerAsker:
@@ -116,10 +119,12 @@ class ServerAsker:
         """The model's id and a hash of what /v1/models says about it, the times aside; asks the server once."""
         try:
             answer = self._client.get("/models", attempts=3)
-        except (Refused, Unavailable) as error:
-            if error.status is None:
-                raise
-            answer = None  # there is a server, but it has no such list
+        except Refused:
+            answer = None  # it has no such list
+        except Unavailable as error:
+            if error.status != 500:  # `transformers serve` answers so for a model in a folder
+                raise  # it is busy or gone: with another revision all its answers would be asked for again
+            answer = None
         listed = (answer.get("data") or []) if isinstance(answer, dict) else []
         told = next((entry for entry in listed if isinstance(entry, dict) and entry.get("id") == self.model), None)
         if told is None:
@@ -168,8 +173,8 @@ class ServerAsker:
 
     @property
     def calls_per_text(self) -> int:
-        """Requests each text takes, as far as is known: 1, or the number of votes once it shows that nothing else is offered."""
-        return self._votes if self._ways == [self._by_votes] else 1
+        """Requests each text takes at most: the number of votes, or 1 once the first answer shows that more is offered."""
+        return self._votes if self._by_votes in self._ways else 1
 
     def _settle(self, texts: Sequence[str], rows: list[Answer | None]) -> None:
         for row, text in enumerate(texts):
@@ -177,6 +182,8 @@ class ServerAsker:
                 return
             rows[row] = self._row(text, is_first=True)
             self._is_settled = rows[row].method != "failed"
+            if self._is_settled:
+                del self._ways[1:]  # one way for all texts: scores of two ways do not compare, nor do their prices
             if not self._is_settled and row + 1 == MOST_REFUSED:
                 raise Stop(
                     f"{self._client.base_url} refused the first {MOST_REFUSED} texts: {rows[row].error} Is the model {self.model!r} "
@@ -204,23 +211,34 @@ class ServerAsker:
     def _row(self, text: str, *, is_first: bool = False) -> Answer:
         """Answer for one text, in the first way that the server offers. Raises Stop, and Unavailable for the first text."""
         record = self._record(text)
+        unused = Generated("", None, 0, 0)
         for way in list(self._ways):
             try:
-                return way(record)
+                answer = way(record)
+                return answer._replace(
+                    prompt_tokens=answer.prompt_tokens + unused.prompt_tokens,
+                    completion_tokens=answer.completion_tokens + unused.completion_tokens,
+                    calls=answer.calls + bool(unused.prompt_tokens),
+                )
             except NotOffered as error:
-                if is_first:
-                    logger.warning("%s: %s", self._client.base_url, error)
-                    self._ways.remove(way)
+                if not is_first:
+                    return failed(f"{self._client.base_url} {error}", self._tokens_of(self._filled(record)), calls=1)
+                unused = error.generated or unused
+                logger.warning("%s %s It is asked in another way.", self._client.base_url, error)
+                self._ways.remove(way)
             except Refused as error:
                 if error.status in ABSENT:
                     raise Stop(
                         f"{self._client.base_url}{self._path} is not there for {self.model!r}: {error}"
                     ) from error
-                return failed(f"The server refused this text: {error}", calls=1)
+                # Of several votes, those before this one may have been billed.
+                billed = self._tokens_of(self._filled(record)) * (len(self._ways) == 1) * (self.calls_per_text - 1)
+                return failed(f"The server refused this text: {error}", billed, calls=1)
             except Unavailable as error:
                 if is_first:
                     raise
-                return failed(str(error))
+                # An answer that was lost on its way may have been billed: it counts against the caps.
+                return failed(str(error), self._tokens_of(self._filled(record)) * self.calls_per_text)
         return failed(f"{self._client.base_url} offers no way to ask for yes or no.", calls=1)
 
     def _by_logprobs(self, record: str) -> Answer:
@@ -232,9 +250,9 @@ class ServerAsker:
             if self._top == TOP_LOGPROBS[0]:
                 self._top = TOP_LOGPROBS[1]
                 return self._by_logprobs(record)
-            raise NotOffered(f"gives no log probabilities ({error}); trying its own yes/no endpoint.") from error
+            raise NotOffered(f"gives no log probabilities ({error}).") from error
         if generated.first is None:
-            raise NotOffered("answers without log probabilities; trying its own yes/no endpoint.")
+            raise NotOffered("answers without log probabilities.", generated)
         return read_logprobs(generated)
 
     def _by_decision(self, record: str) -> Answer:
@@ -253,8 +271,8 @@ class ServerAsker:
         except (Refused, Unavailable, KeyError, TypeError, ValueError) as error:
             if self._is_settled and (isinstance(error, Unavailable) or getattr(error, "status", 404) not in ABSENT):
                 raise
-            raise NotOffered(f"has no yes/no endpoint that works ({error}); taking {self._votes} votes.") from error
-        tokens = int((answer.get("usage") or {}).get("input_tokens") or 0)
+            raise NotOffered(f"has no yes/no endpoint that works ({error}).") from error
+        tokens = int((answer.get("usage") or {}).get("input_tokens") or 0) or size
         return Answer(yes, 1 - yes, "decisions", prompt_tokens=tokens, calls=1)
 
     def _by_votes(self, record: str) -> Answer:
@@ -285,7 +303,13 @@ class ServerAsker:
                 body |= {"logprobs": True, "top_logprobs": top_logprobs} if is_chat else {"logprobs": top_logprobs}
             body = {name: value for name, value in (body | self._extra).items() if value is not None}
             try:
-                return generated_from(self._client.post(self._path, body, tokens=self._tokens_of(prompt) + max_tokens))
+                size = self._tokens_of(prompt)
+                generated = generated_from(self._client.post(self._path, body, tokens=size + max_tokens))
+                if generated.prompt_tokens:
+                    return generated
+                return generated._replace(
+                    prompt_tokens=size + self._chat_tokens, completion_tokens=max_tokens
+                )  # it does not count
             except Refused as error:
                 if "max_completion_tokens" in str(error) and self._limit_field == "max_tokens":
                     self._limit_field = "max_completion_tokens"  # what OpenAI's newer models call it

@@ -93,6 +93,11 @@ class Client:
     ) -> None:
         """Check the address and read the key. Raises ValueError for an address or a key variable that cannot be used."""
         self.base_url = checked_url(base_url)
+        if api_key_variable and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_variable):
+            raise ValueError(
+                "api_key_variable is the name of an environment variable, made of letters, digits and _; what was given is none and "
+                "not repeated here. If it is the key itself, replace that key: configs are stored with the run."
+            )
         self._key_variable = api_key_variable
         self._key = (os.environ.get(api_key_variable) or "").strip() if api_key_variable else ""
         if api_key_variable and not self._key:

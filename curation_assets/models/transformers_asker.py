@@ -42,6 +42,8 @@ class TransformersAsker:
     ``precision``: fp32 or bf16, part of what a score depends on.
     """
 
+    calls_per_text = 1
+
     def __init__(
         self,
         model: str,

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from curation_assets.algorithms.ctfidf import ctfidf_words
-from curation_assets.asking import LanguageModel, asker_of
-from curation_assets.models.cluster_titles import cluster_titles
+from curation_assets.asking import LanguageModel, affordable_prompts, asker_of
+from curation_assets.models.cluster_titles import TITLE_TOKENS, cluster_titles, title_request
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
+from curation_assets.progress import logger
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
 from curation_assets.stages.density import density
@@ -29,7 +30,8 @@ class ClusterProfilesConfig(dg.Config):
     words: int = Field(default=8, ge=1, description="Words to describe a cluster by.")
     language_model: LanguageModel | None = Field(
         default=None,
-        description="A language model that titles each cluster from its words and nearest texts. Default: its first words.",
+        description="A language model that titles each cluster from its words and nearest texts, the largest first where its caps do "
+        "not allow all; titles are not kept for the next run. Default: its first words.",
     )
 
 
@@ -69,7 +71,7 @@ SHOWN = (
 
 NEAREST = (
     "select a.cluster_id, arg_min(left(r.text, $chars::integer), a.distance, 3) as texts from clusters.assignments as a "
-    "join filtered.records as r using (record_id) group by a.cluster_id"
+    "join filtered.records as r using (record_id) group by a.cluster_id order by count(*) desc, a.cluster_id"
 )
 
 
@@ -98,9 +100,17 @@ def titles_of(
     if language_model is None:
         return plain
     nearest = dict(warehouse.query(NEAREST, chars=EXAMPLE_CHARS).iter_rows())
+    words_of = dict(zip(ids, words, strict=True))
+    requests = [title_request(words_of[cluster], texts) for cluster, texts in nearest.items()]
+    titled = list(nearest)[: affordable_prompts(requests, TITLE_TOKENS, language_model)]
+    if len(titled) < len(ids):
+        logger.warning("cluster_profiles: the caps allow titles for %d of %d clusters", len(titled), len(ids))
     at_once = language_model.concurrency if language_model.server else 1
-    asked = cluster_titles(asker_of(language_model), words, [nearest[cluster] for cluster in ids], at_once=at_once)
-    return [given or words_of for given, words_of in zip(asked, plain, strict=True)]
+    asked = cluster_titles(
+        asker_of(language_model), [words_of[of] for of in titled], [nearest[of] for of in titled], at_once=at_once
+    )
+    given = dict(zip(titled, asked, strict=True))
+    return [given.get(cluster) or words for cluster, words in zip(ids, plain, strict=True)]
 
 
 def title(words: list[str]) -> str | None:

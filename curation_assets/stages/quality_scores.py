@@ -53,7 +53,7 @@ class QualityScoresConfig(dg.Config):
         default=JudgeName.embedded,
         description="embedded: a small model that comes with the package. reference: a classifier of your good texts against "
         "your bad ones. ask_llm: a language model's P(yes) for every record. cascade: the language model is asked about a "
-        "sample, a student of it scores the rest.",
+        "sample, and a student of it scores all records.",
     )
     use_embeddings: bool = Field(
         default=True,
@@ -85,7 +85,7 @@ class QualityScoresConfig(dg.Config):
     perplexity: PerplexityModel = Field(
         default=PerplexityModel.corpus,
         description="Perplexity as a signal, in bits a byte, by an n-gram model fitted on the corpus itself (each half read by the "
-        "other half's model), on the reference set's good texts, or none.",
+        "other half's model), on the reference set's good texts (which it then reads with fewer bits than others), or none.",
     )
     seed: int = Field(default=0, description="Seed of the sample and of the folds.")
 
@@ -236,8 +236,9 @@ def calibration_chart(calibration: pl.DataFrame) -> Figure:
     """The language model's mean P(yes) against the student's score, by bin, with 95 % intervals; the diagonal is perfect."""
     drawing, axes = figure(4.5, 4)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
-    low = calibration["answered"] - calibration["answered_low"]
-    high = calibration["answered_high"] - calibration["answered"]
+    # Of a bin in which all answers are alike both are 0, give or take a rounding error, which matplotlib refuses.
+    low = (calibration["answered"] - calibration["answered_low"]).clip(lower_bound=0)
+    high = (calibration["answered_high"] - calibration["answered"]).clip(lower_bound=0)
     axes.errorbar(
         calibration["predicted"], calibration["answered"], yerr=[low, high], fmt="o", color=BLUE, markersize=4
     )

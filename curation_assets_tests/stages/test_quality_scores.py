@@ -2,11 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from conftest import materialize
 
-from curation_assets import asking
-from curation_assets.stages.quality_scores import QualityScoresConfig, estimate_lines
+from curation_assets import asking, judging
+from curation_assets.algorithms.calibration import reliability
+from curation_assets.stages.quality_scores import QualityScoresConfig, calibration_chart, estimate_lines
 from curation_assets.warehouse import Warehouse
 
 
@@ -114,6 +116,29 @@ def test_a_reference_judge_learns_the_users_sets_and_perplexity_is_lower_where_t
     ).row(0, named=True)
     assert means["good"] > means["bad"] + 0.2
     assert means["good_bits"] < means["bad_bits"]
+
+
+def test_the_calibration_of_answers_that_are_all_alike_can_be_drawn():
+    """Their interval has no width but for a rounding error, which may be below 0."""
+    for seed in range(10):
+        chance = np.random.default_rng(seed)
+        curve = reliability(chance.random(40), np.full(40, chance.random()), weights=chance.random(40) + 0.1)
+        assert calibration_chart(judging._calibration(curve)).axes
+
+
+def test_a_cascade_under_a_cap_asks_about_a_whole_smaller_sample(copy, model):
+    """Also where an earlier run of another sample has answers: cut short, it would keep those and lose others."""
+    language_model = asking.LanguageModel(model=model)
+    asker = asking.asker_of(language_model)
+    records = judging.records_to_judge(copy)
+    cheap = np.linspace(0, 1, len(records))
+    earlier, _ = judging.questions(copy, records, language_model, cheap, asker, 60, 1.0, 1)
+    asking.ask_missing(copy, asker, language_model, records["text_hash"].gather(earlier.indices).to_list())
+    capped = language_model.model_copy(update={"max_calls": 50})
+    chosen, _ = judging.questions(copy, records, capped, cheap, asker, 120, 0.7, 0)
+    spent = asking.ask_missing(copy, asker, capped, records["text_hash"].gather(chosen.indices).to_list())
+    assert spent.stopped_by is None and spent.calls == 50
+    assert (chosen.reason == "stratified").mean() == pytest.approx(0.7, abs=0.02)
 
 
 def test_a_judge_without_its_settings_is_refused_in_words(copy):

@@ -8,7 +8,7 @@ select
   prompt::varchar as prompt,                  -- name of the prompt
   prompt_version::varchar as prompt_version,  -- its version, a hash of its text, and the tokens it may have with the record
   yes::double as yes,                         -- probability mass of the variants of yes as the first token
-  no::double as no,                           -- the same of no; P(yes) = yes / (yes + no)
+  no::double as no,                           -- the same of no; P(yes) = yes / (yes + no); both 0 where the model said neither
   method::varchar as method,                  -- logits or logprobs, decisions (the server's own probability), or votes (sampled answers)
   prompt_tokens::bigint as prompt_tokens,       -- tokens of the prompt
   completion_tokens::bigint as completion_tokens,     -- tokens generated
