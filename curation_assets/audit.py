@@ -100,18 +100,21 @@ def _reason(decision: dict[str, Any]) -> str:
         "not_selected": f": its draw {value:.4g} is above the last selected, {threshold:.4g}"
         if decision["value"] is not None
         else ": the budget was spent before its turn",
-        "over_quota": f": its group's quota ended at {threshold:.4g}; without quotas it would be in",
+        "over_quota": f": its group's quota ended at {threshold:.4g}; without quotas it would be in"
+        if threshold
+        else ": its group's quota is nothing",
         "longer_than_budget": f": its {value:,.0f} tokens are more than the {threshold:,.0f} there were",
         "cluster_dropped": f": a person dropped cluster {value:.0f}",
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
-        "cluster_capped": ": its cluster gives as many records as its cap allows",
+        "cluster_capped": ": it is not among the records of its cluster that its cap lets into the draw",
     }
     if decision["rule"] in words:
         return words[decision["rule"]]
     if decision["matched_record_id"]:
-        stays = "which stays among the candidates" if decision["rule"] == "semantic_duplicate" else "which was kept"
+        is_semantic = decision["rule"] == "semantic_duplicate"
+        sign, stays = (">", "which stays among the candidates") if is_semantic else ("≥", "which was kept")
         return (
-            f": similarity {decision['value']:.3f} ≥ {decision['threshold']:.3g} with {decision['matched_source_record_id']} "
+            f": similarity {value:.3f} {sign} {threshold:.3g} with {decision['matched_source_record_id']} "
             f"({decision['matched_record_id'][:12]}, source {decision['matched_source']}), {stays}"
         )
     side = "below" if value < threshold else "above"
@@ -127,6 +130,8 @@ def _measures(warehouse: Warehouse, record_id: str) -> Iterator[str]:
         yield f"measured: {cluster}, density {row['density']:.3g}, quality {row['quality']:.3f} by the {row['judge']} judge"
         if row["inclusion_probability"] is not None:
             yield f"  chance of selection {row['inclusion_probability']:.1%}"
+        if row["reason"]:
+            yield f"  a person's reason: {_excerpt(row['reason'], 200)}"
 
 
 def _dropped(decisions: pl.DataFrame) -> bool:

@@ -8,7 +8,8 @@ select
   q.quality,                              -- quality
   q.judge,                                -- the judge
   s.inclusion_probability,                -- its chance of being selected
-  s.is_selected                           -- whether it was
+  s.is_selected,                          -- whether it was
+  s.reason                                -- what a person gave as reason to drop or review its cluster
 from clusters.assignments as a
 join density.scores as d using (record_id)
 join quality_scores.scores as q using (record_id)
