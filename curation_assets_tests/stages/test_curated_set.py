@@ -197,6 +197,20 @@ def test_intervals_cover_the_truth_under_caps_that_bind_and_caps_that_do_not(can
     assert (np.mean(hits, axis=0) > 0.9).all()
 
 
+def test_a_group_that_gives_all_its_caps_leave_gives_its_other_records_for_sure(candidates, vectors):
+    config = CuratedSetConfig(
+        budget_tokens=90_000,
+        quotas={"by": "source", "shares": {"forum": 0.9, "books": 0.1}},
+        cluster_actions=[{"cluster_id": 3, "action": "cap", "value": 10}],
+    )
+    chosen = select(candidates, vectors, config)
+    for seed in range(20):
+        drawn = selection.draw(chosen.pool, chosen.plan._replace(seed=seed))
+        is_forum = chosen.plan.groups == 0
+        assert drawn.selected[is_forum & (chosen.pool.clusters != 3)].all()
+        assert (drawn.inclusion_probability[is_forum & (chosen.pool.clusters != 3)] == 1).all()
+
+
 def test_a_factor_of_two_doubles_small_chances(candidates, vectors):
     plain = CuratedSetConfig(strategy="random", budget_records=30)
     twice = CuratedSetConfig(
