@@ -75,6 +75,9 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
     if _dropped(verdicts):
         for verdict in verdicts.filter(pl.col("verdict") == "drop").iter_rows(named=True):
             yield f"{stage}: DROPPED by {verdict['rule']}{_reason(verdict)} {when}"
+            if verdict["rule"] in ("cluster_dropped", "cluster_review"):
+                said = warehouse.value("select reason from curated_set.scores where record_id = $id", id=record_id)
+                yield f"  the reason given: {_excerpt(said or 'none', 200)}"
         return
     draw = f" (draw {first['value']:.4g} ≤ {first['threshold']:.4g})" if first["rule"] == "selected" else ""
     yield f"{stage}: kept, {STAGE_DONE[stage]}{draw} {when}"
@@ -100,18 +103,21 @@ def _reason(decision: dict[str, Any]) -> str:
         "not_selected": f": its draw {value:.4g} is above the last selected, {threshold:.4g}"
         if decision["value"] is not None
         else ": the budget was spent before its turn",
-        "over_quota": f": its group's quota ended at {threshold:.4g}; without quotas it would be in",
+        "over_quota": f": its draw {value:.4g} is above the last selected of its group, {threshold:.4g}; without quotas it would be in"
+        if threshold
+        else ": its group's quota is nothing",
         "longer_than_budget": f": its {value:,.0f} tokens are more than the {threshold:,.0f} there were",
         "cluster_dropped": f": a person dropped cluster {value:.0f}",
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
-        "cluster_capped": ": its cluster gives as many records as its cap allows",
+        "cluster_capped": ": it is not among the records of its cluster that its cap lets into the draw",
     }
     if decision["rule"] in words:
         return words[decision["rule"]]
     if decision["matched_record_id"]:
-        stays = "which stays among the candidates" if decision["rule"] == "semantic_duplicate" else "which was kept"
+        is_semantic = decision["rule"] == "semantic_duplicate"
+        sign, stays = (">", "which stays among the candidates") if is_semantic else ("≥", "which was kept")
         return (
-            f": similarity {decision['value']:.3f} ≥ {decision['threshold']:.3g} with {decision['matched_source_record_id']} "
+            f": similarity {value:.3f} {sign} {threshold:.3g} with {decision['matched_source_record_id']} "
             f"({decision['matched_record_id'][:12]}, source {decision['matched_source']}), {stays}"
         )
     side = "below" if value < threshold else "above"
@@ -122,11 +128,18 @@ def _measures(warehouse: Warehouse, record_id: str) -> Iterator[str]:
     if not warehouse.has_table("quality_scores.scores") or not warehouse.has_table("curated_set.scores"):
         return
     for row in ask(warehouse, "measures_of_record", record_id=record_id).iter_rows(named=True):
-        words = ", ".join((row["cluster_words"] or [])[:5])
-        cluster = f"cluster {row['cluster_id']} ({words}; {row['cluster_records'] or 0:,} records)"
+        cluster = _cluster(warehouse, row["cluster_id"])
         yield f"measured: {cluster}, density {row['density']:.3g}, quality {row['quality']:.3f} by the {row['judge']} judge"
         if row["inclusion_probability"] is not None:
             yield f"  chance of selection {row['inclusion_probability']:.1%}"
+
+
+def _cluster(warehouse: Warehouse, cluster_id: int) -> str:
+    """A cluster with its words and size, where it has been profiled: `curated_set` does not need that."""
+    profile = "select words, records from clusters.profiles where cluster_id = $id"
+    rows = warehouse.query(profile, id=cluster_id) if warehouse.has_table("clusters.profiles") else pl.DataFrame()
+    told = [f" ({', '.join((words or [])[:5])}; {records:,} records)" for words, records in rows.iter_rows()]
+    return f"cluster {cluster_id}{''.join(told)}"
 
 
 def _dropped(decisions: pl.DataFrame) -> bool:

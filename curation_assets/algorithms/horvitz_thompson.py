@@ -85,10 +85,20 @@ def share(
     """Estimate the share of all n records with ``is_member`` (bool[n]), as ``mean`` does; the interval stays in [0, 1].
 
     The interval is made on the logit scale, where a share near 0 has a symmetric one (Korn & Graubard 1999, *Analysis of
-    Health Surveys*, section 2.4); the variance is that of ``mean``.
+    Health Surveys*, section 2.4); the variance is that of ``mean``. A sample without a member, or of members only, has
+    no variance and still may miss some: there the interval ends where Clopper & Pearson's (1934) does for as many
+    records as the sample is worth, (Σ 1/π)² / Σ 1/π² (Kish 1965, section 11.7); it is the point only if the sample is
+    the whole.
     """
     plain = mean(is_member, inclusion_probability, selected, sizes=sizes, strata=strata, confidence=confidence)
-    if plain.standard_error == 0 or not 0 < plain.value < 1:
+    if not 0 < plain.value < 1:
+        drawn = 1 / np.asarray(inclusion_probability, dtype=np.float64)[selected]
+        if drawn.max() == 1:
+            return plain
+        reach = 1 - (0.5 - confidence / 2) ** (np.square(drawn).sum() / drawn.sum() ** 2)
+        low, high = (0.0, reach) if plain.value <= 0 else (1 - reach, 1.0)
+        return plain._replace(low=float(low), high=float(high))
+    if plain.standard_error == 0:
         return plain
     logit = np.log(plain.value / (1 - plain.value))
     reach = (plain.high - plain.value) / (plain.value * (1 - plain.value))

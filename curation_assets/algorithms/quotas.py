@@ -73,7 +73,7 @@ def group_shares(names: list[str], shares: Mapping[str, float], *, equal: bool) 
         raise ValueError(f"quotas: shares must be at least 0 and add up to at most 1; they add up to {total:g}.")
     if unknown := [name for name in shares if name not in names]:
         raise ValueError(
-            f"quotas: no record has {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, names[:20]))}"
+            f"quotas: no record to draw from has {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, names[:20]))}"
             f"{' …' if len(names) > 20 else ''}."
         )
     positions = {name: position for position, name in enumerate(shares)}

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 QUALITY_FLOOR = 0.01  # ours: a quality of 0 would be a silent exclusion; dropping is a verdict, not a weight
+LONG = 0.02  # ours: a record of this share of the budget is less likely to fit where a short one still does
 NEGLIGIBLE_WEIGHT = 1e-100  # below it a weight counts as 0: keys and their thresholds stay finite
 
 
@@ -135,8 +136,13 @@ def sample(
     The inclusion probability is 1 - exp(-weight · τ) with τ such that the probabilities (times the tokens) add up to
     the budget (Rosén 1997, sequential order sampling: exact as n grows). Under a token budget about half a record's
     tokens stay unspent: the expected remainder of a renewal process, Σ m·t² / (2 Σ m·t) with m = weight · exp(-weight ·
-    τ), is taken off first. Of 300 records of unequal weight and length the probabilities were within .04 of the
-    frequencies over 800 seeds, up to a budget of 99.9 % of the tokens.
+    τ), is taken off first. A record is taken if what comes before it leaves room for all of it, which counts where one
+    may be more than ``LONG`` of the budget: then a record of t tokens has a τ of its own, that at which the expected
+    tokens are c - t · exp(-weight · τ), with c such that the sum stays the same (Ours). Of 300 records of unequal
+    weight and length (log-normal, σ = 1), the longest up to a third of the budget, the probabilities were within .03 of
+    the frequencies over 3,000 seeds; of 30, the longest as long as the budget, within .04.
+
+    What the caps leave differs from draw to draw. Where the budget buys all of it, the caps alone make the chance.
 
     Raises ValueError for two budgets or none, weights that are negative or not finite, and missing tokens.
     """
@@ -162,12 +168,33 @@ def sample(
     selected = np.zeros(len(weights), dtype=bool)
     selected[order[np.cumsum(sizes[order]) <= budget]] = True
     highest = np.full(len(weights), np.inf) if under is None else under.tau
-    tau = threshold(
-        weights[eligible], sizes[eligible], budget, highest=highest[eligible], remainder=budget_tokens is not None
-    )
-    probability = np.zeros(len(weights))
-    probability[eligible] = -np.expm1(-weights[eligible] * np.minimum(tau, highest[eligible]))
+    probability, w, top = np.zeros(len(weights)), weights[eligible], highest[eligible]
+    if selected[order].all():
+        probability[eligible] = -np.expm1(-w * top)
+    else:
+        probability[eligible] = _chances(w, sizes[eligible], budget, top, is_by_tokens=budget_tokens is not None)
     return Sample(selected, probability, key)
+
+
+def _chances(
+    weights: np.ndarray, sizes: np.ndarray, budget: float, highest: np.ndarray, *, is_by_tokens: bool
+) -> np.ndarray:
+    """The inclusion probabilities of records that a budget does not buy all of, as `sample` says."""
+    tau = threshold(weights, sizes, budget, highest=highest, remainder=is_by_tokens)
+    if not is_by_tokens or not np.isfinite(tau) or sizes.max() <= LONG * budget:
+        return -np.expm1(-weights * np.minimum(tau, highest))
+    grid = tau * np.exp(np.linspace(-10, 5, 151))
+    spent = np.array([-np.expm1(-weights * np.minimum(one, highest)) @ sizes for one in grid])
+    expected = float(-np.expm1(-weights * np.minimum(tau, highest)) @ sizes)
+    own = sizes * np.exp(-weights * np.minimum(tau, highest))
+
+    def chances(c: float) -> np.ndarray:
+        taus = np.exp(np.interp(expected + c - own, spent, np.log(grid)))
+        return -np.expm1(-weights * np.minimum(taus, highest))
+
+    reach = float(own.max())
+    low, high = (float(chances(c) @ sizes) - expected for c in (-reach, reach))
+    return chances(brentq(lambda c: float(chances(c) @ sizes) - expected, -reach, reach) if low < 0 < high else reach)
 
 
 def threshold(

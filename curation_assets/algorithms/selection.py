@@ -64,7 +64,8 @@ class Drawn(NamedTuple):
     ``selected`` bool[n]; ``inclusion_probability`` float64[n] (1 or 0 where nothing is left to chance); ``weight``
     float64[n] (nan: the strategy weighs nothing); ``key`` float64[n], the order of taking, smallest first: a draw, or the
     rank (nan: never reached); ``rule`` str[n], ``value``, ``threshold`` float64[n] as in the ledger; ``strata`` int64[n]:
-    records that share one budget; ``allocation``: what each quota was given.
+    records that share one budget or one cap, and ``sizes`` int64[n], what that counts of each: 1 or its tokens;
+    ``allocation``: what each quota was given.
     """
 
     selected: np.ndarray
@@ -75,6 +76,7 @@ class Drawn(NamedTuple):
     value: np.ndarray
     threshold: np.ndarray
     strata: np.ndarray
+    sizes: np.ndarray
     allocation: quotas.Allocation | None
 
 
@@ -85,13 +87,15 @@ def draw(pool: Candidates, plan: Plan) -> Drawn:
     its own part of the budget. Raises ValueError for factors on clusters where the strategy weighs nothing.
     """
     weight = weights(pool, plan)
-    under = _capped(pool, plan, weight)
     sizes = np.ones(len(weight), dtype=np.int64) if plan.budget_tokens is None else pool.tokens
     budget = plan.budget_records if plan.budget_tokens is None else plan.budget_tokens
+    under = _capped(pool, plan, weight, sizes <= budget)
     groups = np.zeros(len(weight), dtype=np.int64) if plan.groups is None else plan.groups
     allocation = None
     if plan.groups is not None:
-        available = np.bincount(groups, np.where(under.is_over, 0, sizes), minlength=len(plan.shares)).astype(np.int64)
+        available = np.bincount(
+            groups, np.where(under.is_over | (sizes > budget), 0, sizes), minlength=len(plan.shares)
+        ).astype(np.int64)
         allocation = quotas.allocate(budget, plan.shares, available, redistribute=plan.redistribute)
     budgets = np.array([budget]) if allocation is None else allocation.budgets
     selected, probability = np.zeros(len(weight), dtype=bool), np.zeros(len(weight))
@@ -103,17 +107,22 @@ def draw(pool: Candidates, plan: Plan) -> Drawn:
         cut[rows] = key[rows][selected[rows]].max(initial=0)
     rule = np.where(selected, "selected", "not_selected").astype(object)
     value, threshold = key.copy(), cut
+    own_budget = budgets[groups]
     if plan.groups is not None:
-        rule[~selected & _wanted_without_quotas(pool, plan, weight, under, budgets[groups], budget)] = "over_quota"
+        wanted = _wanted_without_quotas(pool, plan, weight, under, budget) | (own_budget == 0)
+        rule[~selected & wanted] = "over_quota"
     rule[under.is_over] = "cluster_capped"
     threshold[under.is_over] = under.cut[under.is_over]
-    too_long = sizes > budgets[groups]
-    too_long &= rule == "not_selected"
+    too_long = (sizes > own_budget) & (own_budget > 0)
     rule[too_long] = "longer_than_budget"
-    value[too_long], threshold[too_long] = sizes[too_long], budgets[groups][too_long]
-    is_capped = np.isin(pool.clusters, list(plan.caps)) & np.isfinite(under.tau)
+    value[too_long], threshold[too_long] = sizes[too_long], own_budget[too_long]
+    # Only where the cap is what ends the cluster is the number of its records fixed, and the chance the cap's own.
+    is_capped = np.isfinite(under.tau)
+    capped_chance = -np.expm1(-weight[is_capped] * under.tau[is_capped])
+    is_capped[is_capped] = probability[is_capped] >= capped_chance * (1 - 1e-12)
     strata = np.where(is_capped, len(budgets) + pool.clusters, groups)
-    return Drawn(selected, probability, weight, key, rule, value, threshold, strata, allocation)
+    sizes = np.where(is_capped, 1, sizes)
+    return Drawn(selected, probability, weight, key, rule, value, threshold, strata, sizes, allocation)
 
 
 def weights(pool: Candidates, plan: Plan) -> np.ndarray:
@@ -128,7 +137,7 @@ def weights(pool: Candidates, plan: Plan) -> np.ndarray:
     if plan.strategy is Strategy.random:
         weight = np.ones(len(pool.quality))
     elif plan.strategy is Strategy.quality:
-        weight = sampling.weights(pool.quality, pool.density, 1.0, max_ratio=None)
+        weight = np.asarray(pool.quality, dtype=np.float64)  # no floor: among poor records too the best come first
     else:
         is_mixed = plan.strategy is Strategy.quality_coverage
         a, sharpness = (plan.quality_weight, plan.sharpness) if is_mixed else (0.0, 1.0)
@@ -141,14 +150,14 @@ def weights(pool: Candidates, plan: Plan) -> np.ndarray:
     return weight
 
 
-def _capped(pool: Candidates, plan: Plan, weight: np.ndarray) -> sampling.Ceiling:
-    """What the caps on clusters leave of the pool."""
+def _capped(pool: Candidates, plan: Plan, weight: np.ndarray, fits: np.ndarray) -> sampling.Ceiling:
+    """What the caps on clusters leave of the records that fit the budget (bool[n]); the others fill no cap."""
     if plan.strategy in BY_CHANCE:
-        return sampling.ceiling(weight, pool.hashes, pool.clusters, plan.caps, seed=plan.seed)
+        return sampling.ceiling(np.where(fits, weight, 0), pool.hashes, pool.clusters, plan.caps, seed=plan.seed)
     nothing = np.full(len(weight), np.inf)
     under = sampling.Ceiling(np.zeros(len(weight), dtype=bool), nothing, nothing.copy())
     for cluster, cap in plan.caps.items():
-        rows = np.flatnonzero(pool.clusters == cluster)
+        rows = np.flatnonzero((pool.clusters == cluster) & fits)
         if len(rows) > cap:
             under.is_over[np.setdiff1d(rows, _ranked(pool, plan, weight, rows, cap)[:cap])] = True
             under.cut[rows] = cap
@@ -223,14 +232,14 @@ def _ranked_to_tokens(pool: Candidates, plan: Plan, weight: np.ndarray, rows: np
 
 
 def _wanted_without_quotas(
-    pool: Candidates, plan: Plan, weight: np.ndarray, under: sampling.Ceiling, own_budget: np.ndarray, budget: int
+    pool: Candidates, plan: Plan, weight: np.ndarray, under: sampling.Ceiling, budget: int
 ) -> np.ndarray:
     """Which records the same draw without quotas would take, bool[n].
 
-    Where each pick depends on the picks before it that is another draw altogether; there it is those of quotas of 0.
+    Nothing where each pick depends on the picks before it: that is another draw altogether.
     """
     if plan.strategy in BY_VECTORS:
-        return own_budget == 0
+        return np.zeros(len(weight), dtype=bool)
     everyone = np.arange(len(weight))
     plain = plan._replace(groups=None, shares=None)
     return _take(pool, plain, weight, under, everyone, budget)[0]

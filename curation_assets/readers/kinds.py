@@ -13,7 +13,7 @@ instruction  instruction/output, prompt/completion, question/      request, its 
 reward       the same with a score: score, rating, helpfulness, …  as an instruction; the scores are not in it
 preference   chosen and rejected, with a prompt or as whole chats  prompt and chosen answer; not the rejected one
 chat         messages or conversations: a list of objects with     all turns; a name before each (`User: …`) where more
-             role/content or from/value                            than one question is asked or a tool is called
+             role/content or from/value, or its JSON               than one question is asked or a tool is called
 
 - One exchange has the same text in whichever format it came, so its copies in Alpaca, ShareGPT and messages form are
   duplicates of one another.
@@ -56,7 +56,7 @@ class Conversation(NamedTuple):
     tools: Any = None
     """The tools the assistant may call, as they stood: a list of descriptions, or their JSON in a string."""
     instruction: str | None = None
-    """Instruction and reward: the request without its input; null where they are not told apart."""
+    """The request without its input; null where they are not told apart."""
     input: str | None = None
     """What the instruction is to be applied to; the user's turn is both, a line each."""
 
@@ -87,7 +87,7 @@ _PAIRS = (  # the request, what it may come with, the names its answer goes by
 )
 _SYSTEMS = ("system", "system_prompt")
 CHATS = ("messages", "conversations", "conversation")
-_PROMPTS = ("prompt", "instruction", "question", "query")
+_PROMPTS = ("prompt", "instruction", "question", "query", "input")
 _SCORES = ("score", "rating", "reward", "overall_score", "helpfulness")
 _ASPECTS = (
     "correctness",
@@ -126,10 +126,10 @@ def _numbers(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, float
             continue
         try:
             scores[name] = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             scores[name] = math.nan
         if not math.isfinite(scores[name]):
-            shown = f"{value!r:.60}" if isinstance(value, str | float) else json_type(value)
+            shown = f"{value!r:.60}" if isinstance(value, str | int | float) else json_type(value)
             raise Unusable(f"its score '{name}' is {shown}, which is not a number")
     return scores
 
@@ -140,20 +140,42 @@ def _scored(record: Mapping[str, Any]) -> bool:
 
 def _read_pair(request: str, inputs: Sequence[str], answers: Sequence[str], record: Mapping[str, Any]) -> Conversation:
     answer = _first(record, answers) or answers[0]
-    asked, answered = (
-        read_turns(record.get(request), request, "user"),
-        read_turns(record.get(answer), answer, "assistant"),
-    )
-    given = _first(record, inputs)
-    instruction = applied_to = None
-    if given and isinstance(record[given], str) and len(asked) == 1:
-        instruction, applied_to = asked[0].content, record[given]
-        asked = [Message("user", f"{instruction}\n{applied_to}")] if applied_to else asked
-    elif given and record[given] is not None:
-        raise Unusable(f"the field '{given}' is {json_type(record[given])}, not a string")
+    asked, instruction, applied_to = _read_request(record, request, inputs)
+    answered = read_turns(record.get(answer), answer, "assistant")
     return Conversation(
         [*_system(record), *asked], answered, tools=record.get("tools"), instruction=instruction, input=applied_to
     )
+
+
+def _read_request(
+    record: Mapping[str, Any], request: str, inputs: Sequence[str]
+) -> tuple[list[Message], str | None, str | None]:
+    """What is asked, after the exchanges before it, if stated; the request and its input where they are told apart."""
+    asked = read_turns(record.get(request), request, "user")
+    given = _first(record, inputs)
+    value = record[given] if given else None
+    if value is not None and not isinstance(value, str):
+        raise Unusable(f"the field '{given}' is {json_type(value)}, not a string")
+    if value and len(asked) > 1:
+        raise Unusable(f"the field '{request}' has {len(asked)} turns, so it is not clear what '{given}' belongs to")
+    before = _history(record)
+    if value is None or len(asked) > 1:
+        return [*before, *asked], None, None
+    instruction = asked[0].content
+    return [*before, Message("user", f"{instruction}\n{value}") if value else asked[0]], instruction, value
+
+
+def _history(record: Mapping[str, Any]) -> list[Message]:
+    """Earlier exchanges, as pairs of what was asked and answered (LLaMA-Factory's Alpaca format, ChatGLM's)."""
+    pairs = record.get("history")
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        return []
+    return [
+        turn
+        for pair in pairs
+        for role, said in zip(("user", "assistant"), pair, strict=True)
+        for turn in read_turns(said, "history", role)
+    ]
 
 
 def _read_reward(
@@ -179,13 +201,15 @@ def _pair(kind: str, pair: tuple[str, tuple[str, ...], tuple[str, ...]]) -> Shap
 
     read = _read_pair if kind == "instruction" else _read_reward
     more = (*_SCORES, *_ASPECTS) if kind == "reward" else ()
-    return Shape(kind, request, (request, *inputs, *answers, *more), fits, partial(read, request, inputs, answers))
+    fields = ("history", request, *inputs, *answers, *more)
+    return Shape(kind, request, fields, fits, partial(read, request, inputs, answers))
 
 
 def _read_chat(name: str, record: Mapping[str, Any]) -> Conversation:
-    if not isinstance(record.get(name), list):
-        raise Unusable(f"the field '{name}' is {json_type(record.get(name))}, not a list of messages")
-    turns = read_turns(record[name], name, "")
+    messages = _messages(record, name)
+    if not isinstance(messages, list):
+        raise Unusable(f"the field '{name}' is {json_type(messages)}, not a list of messages")
+    turns = read_turns(messages, name, "")
     last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=None)
     if last is None:
         raise Unusable(f"none of the {len(turns)} messages of '{name}' is an assistant's: there is no answer in it")
@@ -193,9 +217,20 @@ def _read_chat(name: str, record: Mapping[str, Any]) -> Conversation:
     return Conversation(system + turns[:last], turns[last:], tools=record.get("tools") or record.get("functions"))
 
 
+def _messages(record: Mapping[str, Any], name: str) -> Any:
+    """A field of messages; in CSV, and in many tables, their JSON in a string."""
+    value = record.get(name)
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value
+    return value
+
+
 def _chat(name: str) -> Shape:
     def fits(record: Mapping[str, Any]) -> int:
-        messages = record.get(name)
+        messages = _messages(record, name)
         return WHOLE if isinstance(messages, list) and any(isinstance(message, dict) for message in messages) else NOT
 
     return Shape("chat", name, (name,), fits, partial(_read_chat, name))
@@ -204,18 +239,29 @@ def _chat(name: str) -> Shape:
 def _read_preference(record: Mapping[str, Any]) -> Conversation:
     chosen = read_turns(record.get("chosen"), "chosen", "assistant")
     rejected = read_turns(record.get("rejected"), "rejected", "assistant")
-    name = _first(record, _PROMPTS)
+    instruction = applied_to = None
     if chosen[0].role != "assistant" or rejected[0].role != "assistant":
         prompt, chosen, rejected = _split_prompt(chosen, rejected)
     else:
-        prompt = read_turns(record[name], name, "user") if name and record[name] not in (None, "", []) else []
+        prompt, instruction, applied_to = _read_prompt(record)
     if chosen == rejected:
         raise Unusable("its chosen and rejected answers are the same, so nothing is preferred")
     for field, turns in (("chosen", chosen), ("rejected", rejected)):
         if not turns or turns[0].role != "assistant":
             raise Unusable(f"'{field}' has no answer by the assistant after what the two have in common")
     system = [] if prompt and prompt[0].role == "system" else _system(record)
-    return Conversation(system + prompt, chosen, rejected, _numbers(record, _PAIR_SCORES), record.get("tools"))
+    scores = _numbers(record, _PAIR_SCORES)
+    return Conversation(system + prompt, chosen, rejected, scores, record.get("tools"), instruction, applied_to)
+
+
+def _read_prompt(record: Mapping[str, Any]) -> tuple[list[Message], str | None, str | None]:
+    """The prompt that two answers answer, in a field of its own: words, or a chat that ends before them."""
+    name = _first(record, (*_PROMPTS, *CHATS))
+    if name is None or record[name] in (None, "", []):
+        return [], None, None
+    if name in CHATS:
+        return read_turns(_messages(record, name), name, "user"), None, None
+    return _read_request(record, name, ("input", "context") if name == "instruction" else ())
 
 
 def _split_prompt(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[Message], list[Message]]:
@@ -235,7 +281,7 @@ _SHAPES = (
     Shape(
         "preference",
         "chosen",
-        (*_PROMPTS, "chosen", "rejected"),
+        (*_PROMPTS, "history", "chosen", "rejected"),
         lambda record: _is_there(record, "chosen", "rejected"),
         _read_preference,
     ),

@@ -26,7 +26,7 @@ class Message(NamedTuple):
 _ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "bot", "model", "function_call"), "assistant"),
     **dict.fromkeys(("tool", "function", "observation", "function_response", "ipython"), "tool"),
 }
 _OWN = ("role", "from", "content", "value")
@@ -37,18 +37,18 @@ def _message(record: Any, at: int, field: str) -> Message:
     where = f"message {at} of '{field}'"
     if not isinstance(record, dict):
         raise Unusable(f"{where} is {json_type(record)}, not an object with role and content")
-    said_by = record.get("role", record.get("from"))
+    said_by = _first_of(record, "role", "from")
     role = _ROLES.get(said_by.lower()) if isinstance(said_by, str) else None
     if role is None:
         who = f"the role {said_by!r:.60}" if said_by is not None else "no role ('role' or 'from')"
         raise Unusable(f"{where} has {who}; known are system, user, assistant, tool and their usual other names")
     if "content" not in record and "value" not in record and not calls(record):
         raise Unusable(f"{where} has no 'content' or 'value'")
-    content = record.get("content", record.get("value"))
+    content = _first_of(record, "content", "value")
     more = {name: value for name, value in record.items() if name not in _OWN}
     if isinstance(content, list):
         more["content"] = content
-        content = "\n".join(part["text"] for part in content if _is_text(part))
+        content = "\n".join(part if isinstance(part, str) else part["text"] for part in content if _is_text(part))
     if said_by == "function_call" and (call := _call(content)):
         more["tool_calls"] = [{"type": "function", "function": call}]
         content = ""
@@ -60,8 +60,13 @@ def _message(record: Any, at: int, field: str) -> Message:
     return message
 
 
+def _first_of(record: Mapping[str, Any], name: str, other: str) -> Any:
+    """One of two fields: tables have both in every message, and null in one of them."""
+    return record[name] if record.get(name) is not None else record.get(other)
+
+
 def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
+    return isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
 def _is_empty(message: Message) -> bool:
@@ -84,20 +89,22 @@ def _call(content: Any) -> dict[str, Any] | None:
 
 
 def read_turns(value: Any, field: str, role: str) -> list[Message]:
-    """Read the turns of a field: a list of messages, a transcript with Human: and Assistant:, or one role's words.
+    """Read the turns of a field: messages or one of them, a transcript with Human: and Assistant:, or one role's words.
 
     Raises:
-        Unusable: a role is unknown, a user's or an assistant's turn is empty, or it is none of the three.
+        Unusable: a role is unknown, there is no turn, a user's or an assistant's is empty, or it is none of these.
 
     """
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        return [_message(value, 1, field)]
+    if isinstance(value, list) and value:
         return [_message(message, at, field) for at, message in enumerate(value, 1)]
-    if not isinstance(value, str):
+    if not isinstance(value, str | list):
         raise Unusable(f"the field '{field}' is {json_type(value)}, not a string or a list of messages")
+    if not value or value.isspace():
+        raise Unusable(f"the field '{field}' is empty")
     if value.startswith("\n\nHuman:"):
         return _transcript(value, field)
-    if not value.strip():
-        raise Unusable(f"the field '{field}' is empty")
     return [Message(role, value)]
 
 

@@ -185,7 +185,7 @@ class CuratedSetConfig(dg.Config):
         description="Order of `position`: none is a seeded shuffle; difficulty is the mean rank of length and of distance to "
         "the cluster's centroid.",
     )
-    seed: int = Field(default=0, description="Seed of the draw, the shuffle and the guard's sample.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the draw, the shuffle and the guard's sample.")
 
     @model_validator(mode="after")
     def _has_one_budget_and_one_action_a_kind(self) -> "CuratedSetConfig":
@@ -194,4 +194,7 @@ class CuratedSetConfig(dg.Config):
         seen = [(one.cluster_id, one.action) for one in self.cluster_actions]
         if repeated := {cluster for cluster, action in seen if seen.count((cluster, action)) > 1}:
             raise ValueError(f"cluster_actions: the same action twice for cluster {min(repeated)}; give it once.")
+        drop, review = ClusterActionKind.drop, ClusterActionKind.review
+        if both := {cluster for cluster, action in seen if action is drop and (cluster, review) in seen}:
+            raise ValueError(f"cluster_actions: cluster {min(both)} is to be both dropped and reviewed; choose one.")
         return self

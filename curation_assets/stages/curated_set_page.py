@@ -63,8 +63,7 @@ def estimates(pool: Candidates, drawn: Drawn, plan: Plan) -> str:
     """
     if plan.strategy not in BY_CHANCE:
         return f"{plan.strategy.value} leaves nothing to chance, so the set cannot be weighted back to the whole."
-    sizes = pool.tokens if plan.budget_tokens else None
-    options = {"sizes": sizes, "strata": drawn.strata}
+    options = {"sizes": drawn.sizes, "strata": drawn.strata}
     clusters, counts = np.unique(pool.clusters, return_counts=True)
     largest = clusters[np.argsort(-counts, kind="stable")[:SHARES_SHOWN]]
     try:

@@ -56,6 +56,21 @@ def test_the_interval_shrinks_with_the_sample_and_is_nothing_for_the_whole(whole
     assert found.value == pytest.approx(chars.mean())
 
 
+def test_a_share_no_selected_record_speaks_for_may_still_be_there():
+    hashes = np.arange(1_000, dtype=np.uint64)
+    is_rare = hashes < 10
+    drawn = [sampling.sample(np.ones(1_000), hashes, budget_records=60, seed=seed) for seed in range(100)]
+    found = [horvitz_thompson.share(is_rare, one.inclusion_probability, one.selected) for one in drawn]
+    missed = [one for one in found if one.value == 0]
+    assert len(missed) > 30
+    assert all(one.high == pytest.approx(1 - 0.025 ** (1 / 60)) for one in missed)  # Clopper-Pearson for 0 of 60
+    assert np.mean([one.low <= 0.01 <= one.high for one in found]) > 0.9
+    nobody = np.zeros(1_000, dtype=bool)
+    assert horvitz_thompson.share(nobody, np.ones(1_000), ~nobody)[:3] == (0, 0, 0)
+    everybody = horvitz_thompson.share(~nobody, drawn[0].inclusion_probability, drawn[0].selected)
+    assert (everybody.value, everybody.high) == (1, 1) and 0.9 < everybody.low < 1
+
+
 def test_a_record_without_a_chance_refuses_the_estimate(whole):
     _, chars, weight, hashes = whole
     weight = np.where(np.arange(2_000) == 7, 0, weight)

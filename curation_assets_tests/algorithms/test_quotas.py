@@ -36,7 +36,7 @@ def test_names_become_groups_and_bad_shares_are_refused():
     assert shares.tolist() == [0.5, 0.25, 0.25]
     assert group_shares(["a", "b"], {"a": 0.5, "b": 0.5}, equal=False)[1].tolist() == [0.5, 0.5, 0]
     assert group_shares(["a", "b"], {}, equal=True)[1].tolist() == [0.5, 0.5]
-    with pytest.raises(ValueError, match="no record has 'x'; there are 'a', 'b'"):
+    with pytest.raises(ValueError, match="no record to draw from has 'x'; there are 'a', 'b'"):
         group_shares(["a", "b"], {"x": 1.0}, equal=False)
     with pytest.raises(ValueError, match=r"add up to 1\.5"):
         group_shares(["a", "b"], {"a": 1.0, "b": 0.5}, equal=False)

@@ -25,6 +25,18 @@ def test_inclusion_probabilities_are_the_frequencies(budget):
     assert abs(z).max() < 5
 
 
+def test_a_long_record_fits_less_often_and_its_probability_says_so():
+    tokens = np.maximum(1, RNG.lognormal(4, 1.2, N)).astype(np.int64)
+    budget = int(1.2 * tokens.max())
+    draws = [sample(WEIGHTS, HASHES, budget_tokens=budget, tokens=tokens, seed=seed) for seed in range(1_500)]
+    frequency, probability = np.mean([draw.selected for draw in draws], axis=0), draws[0].inclusion_probability
+    longest = np.argsort(-tokens)[:30]
+    assert frequency[longest].sum() == pytest.approx(probability[longest].sum(), rel=0.05)
+    assert frequency.sum() == pytest.approx(probability.sum(), rel=0.05)
+    z = (frequency - probability) / np.sqrt(np.maximum(probability * (1 - probability), 1e-3) / 1_500)
+    assert np.sqrt((z**2).mean()) < 1.25
+
+
 def test_weighting_back_gives_the_mean_of_the_whole():
     value = np.log(WEIGHTS) + RNG.normal(size=N)  # goes with the weights, so the plain mean of a sample is far off
     estimates, plain = [], []

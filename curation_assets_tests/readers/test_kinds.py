@@ -42,6 +42,17 @@ SAME_EXCHANGE = [
         "rejected": f"\n\nHuman: {ASKED[1]}\n\nAssistant: {WORSE[1]}",
     },
     {"prompt": f"\n\nHuman: {ASKED[1]}\n\nAssistant:", "chosen": TOLD[1], "rejected": WORSE[1]},
+    {"system": "Be brief.", "input": ASKED[1], "chosen": TOLD[1], "rejected": WORSE[1]},
+    {"instruction": ASKED[1], "input": "", "chosen": TOLD[1], "rejected": WORSE[1]},
+    {
+        "conversations": turns(("human", ASKED[1]), name="from", words="value"),
+        "chosen": {"from": "gpt", "value": TOLD[1]},
+        "rejected": {"from": "gpt", "value": WORSE[1]},
+    },
+    {"messages": json.dumps(turns(ASKED, TOLD))},
+    {"messages": [turn | {"from": None, "value": None} for turn in turns(ASKED, TOLD)]},
+    {"messages": [turn | {"role": None} for turn in turns(ASKED, TOLD, name="from", words="value")]},
+    {"messages": [{"role": "user", "content": [ASKED[1]]}, *turns(TOLD)]},
 ]
 
 
@@ -70,6 +81,16 @@ def test_an_instruction_keeps_its_input_apart():
     _, found, text = read({"instruction": "Add.", "input": "1 2", "output": "3"})
     assert (found.instruction, found.input, found.prompt[0].content) == ("Add.", "1 2", "Add.\n1 2")
     assert text == "Add.\n1 2\n3"
+    _, found, text = read({"instruction": "Add.", "input": "1 2", "chosen": "3", "rejected": "4"})
+    assert (found.instruction, found.input, text) == ("Add.", "1 2", "Add.\n1 2\n3")
+
+
+def test_earlier_exchanges_of_an_instruction_come_before_it():
+    record = {"instruction": "Add.", "input": "1 2", "output": "3", "history": [["Hi", "Ho"]], "system": "Be brief."}
+    _, found, text = read(record)
+    assert [turn.role for turn in found.prompt] == ["system", "user", "assistant", "user"]
+    assert text == "User: Hi\nAssistant: Ho\nUser: Add.\n1 2\nAssistant: 3"
+    assert read(record | {"history": []})[2] == read(record | {"history": "long ago"})[2] == "Add.\n1 2\n3"
 
 
 def test_turns_are_named_where_there_are_several_and_where_tools_are_called():
@@ -131,6 +152,11 @@ def test_whole_chats_part_where_they_differ_and_an_answer_begins_with_the_assist
         ({"prompt": "a", "response": "b", "score": [4]}, "its score 'score' is an array, which is not a number"),
         ({"prompt": "a", "response": "b", "score": float("nan")}, "its score 'score' is nan"),
         ({"instruction": "a", "output": ""}, "the field 'output' is empty"),
+        ({"prompt": "a", "chosen": [], "rejected": turns(TOLD)}, "the field 'chosen' is empty"),
+        ({"prompt": [], "completion": "b"}, "the field 'prompt' is empty"),
+        ({"prompt": "a", "completion": []}, "the field 'completion' is empty"),
+        ({"instruction": turns(ASKED, TOLD), "input": "b", "output": "c"}, "not clear what 'input' belongs to"),
+        ({"prompt": "a", "response": "b", "score": 10**400}, "its score 'score' is 1000"),
         ({"instruction": "a", "input": ["b"], "output": "c"}, "the field 'input' is an array, not a string"),
         ({"instruction": "a", "completions": [{"response": "b"}]}, "make a row of each"),
     ],

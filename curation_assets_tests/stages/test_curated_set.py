@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curation_assets.algorithms import selection
+from curation_assets.algorithms import horvitz_thompson, selection
 from curation_assets.algorithms.selection import BY_CHANCE, Strategy
 from curation_assets.stages.curated_set import select
 from curation_assets.stages.curated_set_config import CuratedSetConfig
@@ -152,6 +152,65 @@ def test_chances_are_frequencies_under_caps_quotas_and_factors(candidates, vecto
     assert abs(z).max() < 5
 
 
+def test_a_quota_of_nothing_and_one_too_small_for_a_record_are_told_apart(candidates, vectors):
+    quotas = {"by": "source", "shares": {"web": 0.99, "books": 0.01}}
+    by_tokens = select(candidates, vectors, CuratedSetConfig(budget_tokens=30_000, quotas=quotas)).scores
+    by_tokens = by_tokens.join(candidates.select("record_id", "source"), on="record_id")
+    assert by_tokens.filter(pl.col("source") == "forum")["rule"].unique().to_list() == ["over_quota"]
+    too_long = by_tokens.filter((pl.col("source") == "books") & (pl.col("tokens") > 300))
+    assert too_long["rule"].unique().to_list() == ["longer_than_budget"]
+    assert (too_long["value"] == too_long["tokens"]).all() and (too_long["threshold"] == 300).all()
+    assert "longer_than_budget" not in rules(select(candidates, vectors, CuratedSetConfig(quotas=quotas)))
+
+
+def test_the_best_are_taken_however_poor_all_are(candidates, vectors):
+    poor = candidates.with_columns(pl.col("quality") / 1_000)
+    scores = select(poor, vectors, CuratedSetConfig(strategy="quality", budget_records=60)).scores
+    assert scores.filter("is_selected")["quality"].min() >= scores.filter(~pl.col("is_selected"))["quality"].max()
+
+
+@pytest.mark.parametrize("strategy", ["random", "k_center"])
+def test_records_longer_than_the_budget_fill_no_cap(candidates, vectors, strategy):
+    long = candidates.with_columns(tokens=pl.when(pl.int_range(N) < 290).then(10_000).otherwise(10).cast(pl.Int64))
+    cap = [{"cluster_id": 3, "action": "cap", "value": 10}]
+    config = CuratedSetConfig(strategy=strategy, budget_tokens=3_200, cluster_actions=cap, outliers={"method": "none"})
+    chosen = select(long, vectors, config)
+    assert (chosen.scores.filter("is_selected")["record_id"] < "0300").sum() == 10
+    assert rules(chosen)["longer_than_budget"] == 290
+
+
+@pytest.mark.parametrize("cap", [20, 80])
+def test_intervals_cover_the_truth_under_caps_that_bind_and_caps_that_do_not(candidates, cap):
+    action = [{"cluster_id": 3, "action": "cap", "value": cap}]
+    chosen = select(candidates, None, CuratedSetConfig(strategy="random", budget_records=60, cluster_actions=action))
+    clusters = chosen.pool.clusters
+    hits = []
+    for seed in range(200):
+        drawn = selection.draw(chosen.pool, chosen.plan._replace(seed=seed))
+        options = {"sizes": drawn.sizes, "strata": drawn.strata}
+        found = [
+            horvitz_thompson.share(clusters == one, drawn.inclusion_probability, drawn.selected, **options)
+            for one in (3, 4, 9)
+        ]
+        truth = [(clusters == one).mean() for one in (3, 4, 9)]
+        hits.append([one.low - 1e-9 <= true <= one.high + 1e-9 for one, true in zip(found, truth, strict=True)])
+    assert (np.mean(hits, axis=0) > 0.9).all()
+
+
+def test_a_group_that_gives_all_its_caps_leave_gives_its_other_records_for_sure(candidates, vectors):
+    config = CuratedSetConfig(
+        budget_tokens=90_000,
+        quotas={"by": "source", "shares": {"forum": 0.9, "books": 0.1}},
+        cluster_actions=[{"cluster_id": 3, "action": "cap", "value": 10}],
+    )
+    chosen = select(candidates, vectors, config)
+    for seed in range(20):
+        drawn = selection.draw(chosen.pool, chosen.plan._replace(seed=seed))
+        is_forum = chosen.plan.groups == 0
+        assert drawn.selected[is_forum & (chosen.pool.clusters != 3)].all()
+        assert (drawn.inclusion_probability[is_forum & (chosen.pool.clusters != 3)] == 1).all()
+
+
 def test_a_factor_of_two_doubles_small_chances(candidates, vectors):
     plain = CuratedSetConfig(strategy="random", budget_records=30)
     twice = CuratedSetConfig(
@@ -212,6 +271,8 @@ def test_impossible_configs_are_refused_with_what_to_do(candidates, vectors):
         {"cluster_actions": [{"cluster_id": 3, "action": "cap", "value": 2.5}]},
         {"cluster_actions": [{"cluster_id": 3, "action": "drop", "value": 1}]},
         {"cluster_actions": [{"cluster_id": 3, "action": "drop"}, {"cluster_id": 3, "action": "drop"}]},
+        {"cluster_actions": [{"cluster_id": 3, "action": "drop"}, {"cluster_id": 3, "action": "review"}]},
+        {"seed": -1},
     ):
         with pytest.raises(ValidationError):
             CuratedSetConfig(**bad)

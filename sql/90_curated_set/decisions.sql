@@ -1,6 +1,7 @@
 -- One row per candidate: selected or not, and by which rule.
 -- Rules that drop: cluster_dropped and cluster_review (a person's verdict on its cluster), semantic_duplicate, outlier,
--- cluster_capped, over_quota (the same draw without quotas would take it), longer_than_budget, not_selected.
+-- cluster_capped, over_quota (the same draw without quotas would take it, or its quota is 0), longer_than_budget (or than
+-- its quota's part of it), not_selected.
 select
   record_id,                                     -- our id of the record
   if(is_selected, 'keep', 'drop') as verdict,    -- the verdict

@@ -5,7 +5,7 @@ select
   r.source_record_id,       -- the owner's id; file:row where the owner gives none
   r.source_uri,             -- the file, relative to the source
   r.source_row,             -- row in the file, from 1
-  r.kind,                   -- document, html, instruction, preference or chat
+  r.kind,                   -- document, html, instruction, preference, reward or chat
   r.label,                  -- the owner's label, if any
   r.license,                -- licence of the record, as its owner states it
   r.record_time,            -- the owner's time of the record, as written

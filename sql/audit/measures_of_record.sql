@@ -2,8 +2,6 @@
 -- $record_id: our id of the record
 select
   a.cluster_id,                           -- its cluster
-  p.words as cluster_words,               -- words typical of the cluster
-  p.records as cluster_records,           -- size of the cluster
   d.density,                              -- density
   q.quality,                              -- quality
   q.judge,                                -- the judge
@@ -12,6 +10,5 @@ select
 from clusters.assignments as a
 join density.scores as d using (record_id)
 join quality_scores.scores as q using (record_id)
-left join clusters.profiles as p using (cluster_id)
 left join curated_set.scores as s using (record_id)
 where a.record_id = $record_id
