@@ -256,6 +256,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     import dagster as dg
+    from filelock import FileLock
 
     from curation_assets.definitions import ASSETS, defs
 
@@ -269,7 +270,9 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
     run_config = run_config_for(config, warehouse, keys, {asset.key.to_user_string() for asset in ASSETS})
     tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
     try:
-        with dg.DagsterInstance.get() as instance:
+        with FileLock(home / ".curate.lock"):  # two first runs at once would both create the history's tables
+            instance = dg.DagsterInstance.get()
+        with instance:
             warehouse.hold_for_run()
             bury_killed_runs(instance, warehouse)
             result = defs.resolve_job_def("curate_everything").execute_in_process(
