@@ -378,7 +378,7 @@ def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:
 def messages_for_the_reader() -> Iterator[None]:
     """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
     from curation_assets.readers import SourceError
-    from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError
+    from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError
 
     try:
         yield
@@ -388,6 +388,9 @@ def messages_for_the_reader() -> Iterator[None]:
     except (SourceError, DatabaseNameError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(USAGE) from error
+    except StaleError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from error
     except DatabaseError as error:
         print(f"DuckDB: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from error

@@ -1,12 +1,13 @@
 """Judges: each says how good a text is, from 0 to 1.
 
-Here: the `Judge` protocol and the embedded default, which needs neither network nor labels. How the default was fitted is in
-`fit_embedded_judge.py`, its coefficients in `embedded_judge.json`. Judges that ask a language model live elsewhere.
+Here: the embedded default, which needs neither network nor labels. How the default was fitted is in
+`fit_embedded_judge.py`, its coefficients in `embedded_judge.json`. The reference judge is in
+`reference_judge.py`, language models in `ask_llm.py`.
 """
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,19 +23,6 @@ TRANSFORMS = {
 
 ENGLISH_OR_UNKNOWN = ("en", "und")
 """Languages of Latin text (`filtered.signals.language`) in which the signals that presuppose English are read."""
-
-
-class Judge(Protocol):
-    """Says how good each text is."""
-
-    name: str
-    revision: str
-
-    def score(self, signals: pl.DataFrame, embeddings: np.ndarray | None) -> np.ndarray:
-        """Score one text per row of `signals` (columns of filtered.signals): float64[rows], 0 (bad) to 1 (good).
-
-        `embeddings` are the same texts' vectors, [rows, dimensions], or None where there are none the judge knows.
-        """
 
 
 class EmbeddedJudge:
