@@ -109,6 +109,7 @@ def _reason(decision: dict[str, Any]) -> str:
         "longer_than_budget": f": its {value:,.0f} tokens are more than the {threshold:,.0f} there were",
         "cluster_dropped": f": a person dropped cluster {value:.0f}",
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
+        "outlier": f": its outlier score {value:.4g} is above {threshold:.4g}",
         "cluster_capped": ": it is not among the records of its cluster that its cap lets into the draw",
     }
     if decision["rule"] in words:

@@ -38,7 +38,10 @@ def summary(scores: pl.DataFrame, drawn: Drawn, names: list[str]) -> dict[str, A
     }
     for name, quota in told.items():
         if quota["has_too_little"]:
-            logger.warning("curated_set: %s has too little for its quota: %s", name, quota)
+            logger.warning(
+                "curated_set: %s has too little for its quota: %s asked, %s given",
+                *(name, f"{quota['asked']:,.0f}", f"{quota['given']:,}"),
+            )
     return notes | {"quotas": told}
 
 

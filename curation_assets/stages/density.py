@@ -123,7 +123,7 @@ def density(context: dg.AssetExecutionContext, config: DensityConfig, warehouse:
         "density.scores",
         plots={
             "density_histogram": histogram(pl.Series(scores), "density", log=True),
-            "exact_against_estimated": comparison(chosen),
+            **({} if chosen.estimator == "exact" else {"exact_against_estimated": comparison(chosen)}),
         },
         estimators=dg.MetadataValue.md(markdown_table(tried)),
     )
