@@ -55,11 +55,15 @@ def records_to_judge(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(RECORDS)
 
 
+def warn_of_turns(warehouse: Warehouse) -> None:
+    """Say so where most records are of a kind that the embedded judge knows nothing of."""
+    if warehouse.value(SHARE_WITH_TURNS, kinds=list(CONVERSATIONS)) > 0.5:
+        logger.warning("quality_scores: %s", NOT_FOR_TURNS)
+
+
 def by_embedded_judge(warehouse: Warehouse, records: pl.DataFrame, *, use_embeddings: bool) -> Judged:
     """Score by the small model that comes with the package, over signals and embedding."""
     judge = EmbeddedJudge()
-    if warehouse.value(SHARE_WITH_TURNS, kinds=list(CONVERSATIONS)) > 0.5:
-        logger.warning("quality_scores: %s", NOT_FOR_TURNS)
     vectors = _vectors_of_the_default_model(warehouse) if use_embeddings else None
     quality = judge.score(records, vectors)
     notes = {f"fitted_{name}": value for name, value in judge.figures.items()} | {
@@ -161,11 +165,15 @@ def by_cascade(
     student = _student(features, answered["p_yes"].to_numpy(), asked_about, chosen, cheap_quality, seed)
     notes = {"asked": _asked(asker, spent), "answers": len(answered), "student": plain(student.figures)}
     if is_worth_following(student.figures):
-        logger.info("quality_scores: %s", student.figures.verdict)
         judged = _judged(records, student.predict(features), "student", _revision(asker), notes)
+        taken = "Its scores are taken."
     else:
-        logger.warning("quality_scores: %s The scores are the cheap judge's.", student.figures.verdict)
         judged = cheap._replace(notes=cheap.notes | notes)
+        taken = "The cheap judge's scores are taken."
+    if student.figures.is_good_enough:
+        logger.info("quality_scores: %s", student.figures.verdict)
+    else:
+        logger.warning("quality_scores: %s %s", student.figures.verdict, taken)
     about = answered.select("record_id", "p_yes", "method").with_columns(
         asked_because=pl.Series(chosen.reason.tolist(), dtype=pl.String),
         asked_probability=pl.Series(

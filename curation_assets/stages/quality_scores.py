@@ -126,6 +126,8 @@ def quality_scores(
 
 def judge(warehouse: Warehouse, config: QualityScoresConfig, records: pl.DataFrame) -> Judged:
     """Score the records by the judge of the config."""
+    if config.judge == JudgeName.embedded:
+        judging.warn_of_turns(warehouse)
     if config.judge in (JudgeName.embedded, JudgeName.reference):
         return cheap_judge(warehouse, config, records, config.judge.value)
     cheap = cheap_judge(warehouse, config, records, config.cheap_judge.value)
