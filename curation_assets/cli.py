@@ -89,7 +89,9 @@ def run(
     database: Database = None,
     select: Annotated[
         str | None,
-        typer.Option(help="Assets to build, e.g. 'filtered', 'deduped,filtered' or 'filtered+'. Default: all."),
+        typer.Option(
+            help="Assets or jobs to build, e.g. 'filtered', 'deduped,filtered', 'filtered+' or 'label_round'. Default: curate_everything."
+        ),
     ] = None,
 ) -> None:
     """Curate: read the sources and build every asset up to the evaluation, with its checks.
@@ -258,16 +260,17 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
     import dagster as dg
     from filelock import FileLock
 
-    from curation_assets.definitions import ASSETS, defs
+    from curation_assets.definitions import ASSETS, LABEL_ASSETS
 
     warehouse = warehouse_at(database)
     check_sources(config)
-    keys = selected_assets(select, ASSETS)
+    keys = selected_assets(select)
     if "raw" in config["ops"] and dg.AssetKey("raw") not in keys:
         raise typer.BadParameter(
             f"--select {select} leaves out raw, which would read the sources you give; add it: --select raw,{select}."
         )
-    run_config = run_config_for(config, warehouse, keys, {asset.key.to_user_string() for asset in ASSETS})
+    assets = {asset.key.to_user_string() for asset in [*ASSETS, *LABEL_ASSETS]}
+    run_config = run_config_for(config, warehouse, keys, assets)
     tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
     try:
         with FileLock(home / ".curate.lock"):  # two first runs at once would both create the history's tables
@@ -275,7 +278,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         with instance:
             warehouse.hold_for_run()
             bury_killed_runs(instance, warehouse)
-            result = defs.resolve_job_def("curate_everything").execute_in_process(
+            result = job_of(keys).execute_in_process(
                 run_config=run_config, instance=instance, asset_selection=list(keys), tags=tags, raise_on_error=False
             )
             if not result.success:
@@ -337,20 +340,39 @@ def check_sources(config: dict[str, Any]) -> None:
         readers.files(source.as_source())
 
 
-def selected_assets(select: str | None, assets: "list[dg.AssetsDefinition]") -> "set[dg.AssetKey]":
-    """The asset keys of --select: names, Dagster's selection syntax, or several of them with commas."""
+def selected_assets(select: str | None) -> "set[dg.AssetKey]":
+    """The asset keys of --select: names of assets or jobs, Dagster's selection syntax, or several of them with commas.
+
+    Without it those of curate_everything: labelling needs people and is a job of its own.
+    """
     import dagster as dg
 
-    if select is None:
-        return {asset.key for asset in assets}
+    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+
+    jobs = {"curate_everything": ASSETS, "label_round": LABEL_ASSETS}
+    assets, chosen = [*ASSETS, *LABEL_ASSETS], set()
     try:
-        chosen = [
-            dg.AssetSelection.from_string(part.strip()).resolve(assets) for part in select.split(",") if part.strip()
-        ]
+        for part in map(str.strip, (select or "curate_everything").split(",")):
+            if part in jobs:
+                chosen |= {asset.key for asset in jobs[part]}
+            elif part:
+                chosen |= dg.AssetSelection.from_string(part).resolve(assets)
     except (dg.DagsterError, ValueError) as error:
         known = ", ".join(asset.key.to_user_string() for asset in assets)
-        raise typer.BadParameter(f"--select {select}: {error} The assets are {known}.") from error
-    return set().union(*chosen)
+        raise typer.BadParameter(
+            f"--select {select}: {error} The assets are {known}; the jobs {', '.join(jobs)}."
+        ) from error
+    return chosen
+
+
+def job_of(keys: "set[dg.AssetKey]") -> "dg.JobDefinition":
+    """The job that has all of these assets, under whose name the run shows in the UI; else Dagster's job of all assets."""
+    from curation_assets.definitions import ASSETS, LABEL_ASSETS, defs
+
+    for name, assets in (("curate_everything", ASSETS), ("label_round", LABEL_ASSETS)):
+        if keys <= {asset.key for asset in assets}:
+            return defs.resolve_job_def(name)
+    return defs.resolve_implicit_global_asset_job_def()
 
 
 def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:

@@ -14,6 +14,7 @@ from curation_assets.stages.density import density
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.eval_report import eval_report
 from curation_assets.stages.filtered import filtered
+from curation_assets.stages.label_task import label_task
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
@@ -32,16 +33,27 @@ ASSETS = [
     eval_report,
 ]
 
+LABEL_ASSETS = [
+    label_task,
+]
+
 curate_everything = dg.define_asset_job(
     "curate_everything",
     selection=dg.AssetSelection.assets(*ASSETS),
     description="From the sources to the evaluation: every asset, in order, with its checks.",
 )
 
+label_round = dg.define_asset_job(
+    "label_round",
+    selection=dg.AssetSelection.assets(*LABEL_ASSETS),
+    description="One round of labelling: takes in what the experts have labelled, measures their agreement, fits the model, "
+    "and queues the next items. Needs the assets up to clusters.",
+)
+
 defs = dg.Definitions(
-    assets=[*ASSETS, ledger_spec()],
+    assets=[*ASSETS, *LABEL_ASSETS, ledger_spec()],
     asset_checks=[*map(expectation_checks, SUITES), *invariant_checks()],
-    jobs=[curate_everything],
+    jobs=[curate_everything, label_round],
     resources={"warehouse": Warehouse()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.
     executor=dg.in_process_executor,

@@ -44,17 +44,18 @@ def warehouse(tmp_path):
 
 
 def materialize(warehouse, ops: dict, selection: list[str] | None = None, **options) -> dg.ExecuteInProcessResult:
-    """Run assets (all by default) with their checks, as `curate run` does, on an instance of its own."""
-    from curation_assets.definitions import defs
+    """Run assets (those of curate_everything by default) with their checks, as `curate run` does, on an instance of its own."""
+    from curation_assets.cli import job_of, selected_assets
 
-    names = set(selection) if selection else None
-    return defs.resolve_job_def("curate_everything").execute_in_process(
+    keys = {dg.AssetKey(name) for name in selection} if selection else selected_assets(None)
+    names = {key.to_user_string() for key in keys}
+    return job_of(keys).execute_in_process(
         run_config={
-            "ops": {name: {"config": config} for name, config in ops.items() if names is None or name in names},
+            "ops": {name: {"config": config} for name, config in ops.items() if name in names},
             "resources": {"warehouse": {"config": {"database": warehouse.database}}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
-        asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
+        asset_selection=list(keys),
         **options,
     )
 

@@ -68,6 +68,7 @@ SUITES: dict[str, list[Expect]] = {
         _between("quality", 0, 1),
         _between("density", 1, None),
     ],
+    "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
     "eval_report": [
         Expect(
             "ExpectColumnValuesToBeInSet",
