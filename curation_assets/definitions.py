@@ -14,7 +14,10 @@ from curation_assets.stages.density import density
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.eval_report import eval_report
 from curation_assets.stages.filtered import filtered
+from curation_assets.stages.label_model import label_model
+from curation_assets.stages.label_queue import label_queue
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
@@ -35,6 +38,9 @@ ASSETS = [
 
 LABEL_ASSETS = [
     label_task,
+    label_model,
+    predicted_labels,
+    label_queue,
 ]
 
 curate_everything = dg.define_asset_job(

@@ -114,6 +114,9 @@ MAIN_TABLES = {
     "curated_set": "curated_set.records",
     "eval_report": "eval_report.results",
     "label_task": "label_task.tasks",
+    "label_model": "label_model.rounds",
+    "predicted_labels": "predicted_labels.predictions",
+    "label_queue": "label_queue.items",
 }
 """The table each asset is counted by, in flow order."""
 

@@ -4,5 +4,5 @@
 select
   text_hash::varchar as text_hash,           -- hash of the cleaned text
   revision::varchar as revision,             -- revision of the model
-  probabilities::double[] as probabilities   -- of every class, before the correction to the pool
+  probabilities::double[] as probabilities   -- of every class, in the task's order
 from incoming
