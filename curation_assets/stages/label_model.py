@@ -39,8 +39,6 @@ ROUNDS = (
     "qualify row_number() over (partition by round order by finished_at desc) = 1 order by round"
 )
 
-BACKBONE_SUGGESTED = "The model to fine-tune, by id or path: for fine_tune a sentence-transformers model, for lora any encoder or causal model."
-
 
 class ModelKind(str, Enum):
     """What is fitted on the labels."""
@@ -58,7 +56,11 @@ class LabelModelConfig(dg.Config):
         description="embedded: calibrated logistic regression on the embeddings, in a second. fine_tune: a sentence-transformers model "
         "with a linear head, all its weights trained. lora: low-rank adapters on a transformer, needs the extra peft.",
     )
-    backbone: str = Field(default=DEFAULT_MODEL, description=BACKBONE_SUGGESTED)
+    backbone: str = Field(
+        default=DEFAULT_MODEL,
+        description="The model to fine-tune, by id or path: for fine_tune a sentence-transformers model, for lora any "
+        "encoder or causal model.",
+    )
     epochs: int | None = Field(
         default=None,
         ge=1,

@@ -274,7 +274,7 @@ def of_new_concepts(
     )
     sizes = [
         f"{count:,} records, {ratio:.0f} times as frequent as before"
-        for count, ratio in zip(found.records, found.ratio)
+        for count, ratio in zip(found.records, found.ratio, strict=True)
     ]
     said = (
         f"{len(found.records)} new concept{'s' if len(found.records) > 1 else ''} among {len(new_rows):,} new records"
