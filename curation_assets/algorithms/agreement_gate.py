@@ -1,4 +1,4 @@
-"""The gate: do the experts agree enough that a few labels of theirs serve better than many crowd labels?
+"""The gate: whether the experts agree enough that a few labels of theirs serve better than many crowd labels.
 
 Below a pairwise kappa of about .8 the published procedure found that more crowd labels win ("Achieving 10,000x training
 data reduction with high-fidelity labels", Google Research blog, August 2025).
