@@ -17,9 +17,12 @@ from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.eval_report import eval_report
 from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
+from curation_assets.stages.label_model import label_model
+from curation_assets.stages.label_queue import label_queue
 from curation_assets.stages.label_report import label_report
 from curation_assets.stages.label_set import label_set
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
@@ -42,6 +45,9 @@ LABEL_ASSETS = [
     label_task,
     expert_labels,
     agreement,
+    label_model,
+    predicted_labels,
+    label_queue,
     label_set,
     label_report,
 ]

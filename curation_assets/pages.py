@@ -116,6 +116,9 @@ MAIN_TABLES = {
     "label_task": "label_task.tasks",
     "expert_labels": "expert_labels.labels",
     "agreement": "agreement.summary",
+    "label_model": "label_model.rounds",
+    "predicted_labels": "predicted_labels.predictions",
+    "label_queue": "label_queue.items",
     "label_set": "label_set.records",
     "label_report": "label_report.figures",
 }

@@ -216,6 +216,14 @@ class Warehouse(DuckDBResource):
             raise ValueError(f"{name} has no columns {sorted(unknown)}")
         return self.query(f"select {', '.join(columns)} from {name} limit $rows", rows=rows)
 
+    def matching(self, name: str, columns: list[str], **values: str) -> pl.DataFrame:
+        """Some columns of the rows of a table whose other columns have the given values."""
+        unknown = {*columns, *values} - set(_known(name).columns)
+        if unknown:
+            raise ValueError(f"{name} has no columns {sorted(unknown)}")
+        conditions = " and ".join(f"{column} = ${column}" for column in values)
+        return self.query(f"select {', '.join(columns)} from {name} where {conditions}", **values)
+
     def scalars(self, name: str, columns: list[str], *, with_text_chars: bool) -> pl.DataFrame:
         """Some columns of a table, and on request the length of its texts as text_chars."""
         unknown = set(columns) - set(_known(name).columns)

@@ -97,6 +97,34 @@ SUITES: dict[str, list[Expect]] = {
     "label_report": [
         *(Expect("ExpectColumnValuesToNotBeNull", {"column": column}) for column in ("section", "figure", "sentence")),
     ],
+    "label_model": [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "task"}),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "model", "value_set": ["embedded", "fine_tune", "lora"]}),
+        *(_between(f"{name}_kappa", -1, 1) for name in ("model", "expert")),
+        _between("labels_train", 2, None),
+        Expect("ExpectColumnValuesToBeBetween", {"column": "labels_evaluate", "min_value": 1}, "warning"),
+    ],
+    "predicted_labels": [
+        *_key("record_id"),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "label"}),
+        _between("probability", 0, 1),
+        _between("margin", 0, 1),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "labeller", "value_set": ["zero_shot", "few_shot", "language_model", "label_model"]},
+        ),
+    ],
+    "label_queue": [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "record_id"}),
+        *_key("item_id"),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "reason", "value_set": ["boundary_pair", "uncertain", "random", "top_of_score", "new_concept"]},
+        ),
+        _between("predicted_probability", 0, 1),
+        _between("sampling_probability", 0, 1, strict_min=True),
+        _between("distance", 0, 2),
+    ],
     "eval_report": [
         Expect(
             "ExpectColumnValuesToBeInSet",
