@@ -72,6 +72,7 @@ def fit_fine_tuned(
 
     Raises OSError if the backbone is not there, ValueError if it is no transformer or fewer than two classes occur.
     """
+    import torch
     from safetensors.torch import save_file
 
     labels = np.asarray(labels)
