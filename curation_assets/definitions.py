@@ -3,8 +3,10 @@
 import dagster as dg
 
 from curation_assets.checks.expectations import SUITES, expectation_checks
+from curation_assets.checks.gates import experts_agree_enough
 from curation_assets.checks.invariants import invariant_checks
 from curation_assets.pages import ledger_spec
+from curation_assets.stages.agreement import agreement
 from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.cluster_profiles import cluster_profiles
 from curation_assets.stages.clusters import clusters
@@ -13,9 +15,12 @@ from curation_assets.stages.deduped import deduped
 from curation_assets.stages.density import density
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.eval_report import eval_report
+from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
 from curation_assets.stages.label_queue import label_queue
+from curation_assets.stages.label_report import label_report
+from curation_assets.stages.label_set import label_set
 from curation_assets.stages.label_task import label_task
 from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.quality_scores import quality_scores
@@ -38,9 +43,13 @@ ASSETS = [
 
 LABEL_ASSETS = [
     label_task,
+    expert_labels,
+    agreement,
     label_model,
     predicted_labels,
     label_queue,
+    label_set,
+    label_report,
 ]
 
 curate_everything = dg.define_asset_job(
@@ -58,7 +67,7 @@ label_round = dg.define_asset_job(
 
 defs = dg.Definitions(
     assets=[*ASSETS, *LABEL_ASSETS, ledger_spec()],
-    asset_checks=[*map(expectation_checks, SUITES), *invariant_checks()],
+    asset_checks=[*map(expectation_checks, SUITES), *invariant_checks(), experts_agree_enough],
     jobs=[curate_everything, label_round],
     resources={"warehouse": Warehouse()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.

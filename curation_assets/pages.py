@@ -114,9 +114,13 @@ MAIN_TABLES = {
     "curated_set": "curated_set.records",
     "eval_report": "eval_report.results",
     "label_task": "label_task.tasks",
+    "expert_labels": "expert_labels.labels",
+    "agreement": "agreement.summary",
     "label_model": "label_model.rounds",
     "predicted_labels": "predicted_labels.predictions",
     "label_queue": "label_queue.items",
+    "label_set": "label_set.records",
+    "label_report": "label_report.figures",
 }
 """The table each asset is counted by, in flow order."""
 

@@ -69,6 +69,34 @@ SUITES: dict[str, list[Expect]] = {
         _between("density", 1, None),
     ],
     "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
+    "expert_labels": [
+        *_key("label_id"),
+        *(
+            Expect("ExpectColumnValuesToNotBeNull", {"column": column})
+            for column in ("task", "record_id", "rater", "labelled_at")
+        ),
+        Expect(
+            "ExpectColumnValuesToBeInSet", {"column": "role", "value_set": ["expert", "adjudicator", "crowd", "llm"]}
+        ),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "answer", "value_set": ["label", "unsure", "skip", "undo"]}),
+        _between("seconds", 0, None),
+    ],
+    "agreement": [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "measure"}),
+        _between("value", -1, 1),
+        _between("low", -1, 1),
+        _between("high", -1, 1),
+    ],
+    "label_set": [
+        *_record_columns(),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "label"}),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "half", "value_set": ["train", "evaluate"]}),
+        _between("agreement_share", 0, 1),
+        _between("weight", 0, None),
+    ],
+    "label_report": [
+        *(Expect("ExpectColumnValuesToNotBeNull", {"column": column}) for column in ("section", "figure", "sentence")),
+    ],
     "label_model": [
         Expect("ExpectColumnValuesToNotBeNull", {"column": "task"}),
         Expect("ExpectColumnValuesToBeInSet", {"column": "model", "value_set": ["embedded", "fine_tune", "lora"]}),
