@@ -1,12 +1,15 @@
 """Experts and crowds made of the true classes and their mistakes: acts of labelling as the page would write them."""
 
 import hashlib
+import shutil
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import polars as pl
+from conftest import materialize
 
 from curation_assets.labelling import journal
+from curation_assets.warehouse import Warehouse
 
 START = datetime(2026, 1, 5, 9, tzinfo=timezone.utc)
 
@@ -96,3 +99,30 @@ def queue(warehouse, records, *, task="licence", round=1, drawn=None, reason="un
 def answer(warehouse, acts):
     """Write acts of labelling to the journal, as the page does."""
     journal.write(warehouse, acts)
+
+
+def labelled_warehouse(curated, tmp_path):
+    """A copy of the curated warehouse, to be labelled."""
+    copy = Warehouse(database=str(tmp_path / "labelled.duckdb"))
+    shutil.copy(curated.path, copy.path)
+    return copy
+
+
+def pool_of(warehouse):
+    """The ids of the records that can be labelled, in order."""
+    return warehouse.query("select record_id from filtered.records order by record_id")["record_id"].to_list()
+
+
+def build(warehouse, *stages, crowd_labels=True, ops=None):
+    """Materialize the task and some stages of labelling, with their checks; return the run's result."""
+    task = {"label_task": TASK | {"crowd_labels": crowd_labels}}
+    result = materialize(warehouse, task | (ops or {}), ["label_task", *stages])
+    assert result.success
+    return result
+
+
+def in_force(warehouse):
+    """The labels in force: (record, rater) → class, None where there is none."""
+    return {
+        row[:2]: row[2] for row in warehouse.query("select record_id, rater, label from expert_labels.current").rows()
+    }
