@@ -1,5 +1,7 @@
 """Scores by a language model, by a cascade and by reference sets, on real text and with a real small model."""
 
+import json
+import pydoc_data.topics
 import shutil
 
 import numpy as np
@@ -8,6 +10,7 @@ from conftest import materialize
 
 from curation_assets import asking, judging
 from curation_assets.algorithms.calibration import reliability
+from curation_assets.models.fit_embedded_judge import clean_paragraphs
 from curation_assets.stages.quality_scores import QualityScoresConfig, calibration_chart, estimate_lines
 from curation_assets.warehouse import Warehouse
 
@@ -147,3 +150,34 @@ def test_a_judge_without_its_settings_is_refused_in_words(copy):
         error = failed.get_step_failure_events()[0].step_failure_data
         assert said in str(error.user_failure_data or error.error)
         copy.release_run()
+
+
+def test_responses_are_judged_as_responses_and_all_else_as_prose(warehouse, tmp_path, caplog):
+    topics = [paragraph for paragraph in clean_paragraphs(pydoc_data.topics.topics.values()) if ". " in paragraph]
+    pairs = [paragraph.split(". ", 1) for paragraph in topics[:140]]
+    rows = [{"instruction": f"Explain: {said}.", "output": explained} for said, explained in pairs]
+    rows += [{"text": paragraph} for paragraph in topics[140:160]]
+    file = tmp_path / "mixed.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    stages = ["raw", "cleaned", "deduped", "filtered", "embeddings", "quality_scores"]
+    ops = {"raw": {"sources": [{"name": "mixed", "path": str(file)}]}, "quality_scores": {"perplexity": "none"}}
+    result = materialize(warehouse, ops, stages)
+    assert result.success
+    judged = warehouse.query(
+        "select kind, judge, count(*) as records, count(distinct quality) as scores, min(quality) as least, max(quality) as most "
+        "from quality_scores.scores join filtered.records using (record_id) group by all order by kind"
+    )
+    assert judged.select("kind", "judge").rows() == [("document", "embedded"), ("instruction", "embedded_response")]
+    assert (judged["scores"] > judged["records"] / 2).all()
+    assert judged["least"].min() >= 0 and judged["most"].max() <= 1
+    page = result.asset_materializations_for_node("quality_scores")[0].metadata
+    assert "| another's |" in page["responses_told_from_bad_ones"].value
+    assert judging.NOT_FOR_TURNS not in caplog.text
+
+    warehouse.release_run()
+    file.write_text("\n".join(map(json.dumps, rows[:60])), encoding="utf-8")
+    few = Warehouse(database=str(tmp_path / "few.duckdb"))
+    assert materialize(few, ops, stages).success
+    assert few.query("select distinct judge from quality_scores.scores")["judge"].to_list() == ["embedded"]
+    assert judging.NOT_FOR_TURNS in caplog.text
+    few.release_run()
