@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from curation_assets.algorithms.ngram_model import cross_fit_parts
+from curation_assets.algorithms.response_features import PLANTED
 from curation_assets.models import response_judge
 from curation_assets.models.response_judge import LEAST_PAIRS, MOST_PAIRS
 from curation_assets.progress import logger
@@ -24,6 +25,11 @@ ORIGINALS = (
 NAME = "embedded_response"
 LEAST_AUC = 0.6
 """Ours: a judge that tells responses from those to other requests less well than this is warned of."""
+
+HARDLY_TOLD = (
+    "responses are hardly told from those to other requests: here the two share few words, or many responses are the same. How well "
+    "is on the page. Take another judge (reference, ask_llm, cascade), or give quality no weight (curated_set.quality_weight: 0)."
+)
 
 
 class Scored(NamedTuple):
@@ -61,12 +67,9 @@ def of_corpus(warehouse: Warehouse, *, seed: int) -> Scored:
                 quality = judge.score(read["request"], read["response"])
                 scored.append(read.select("record_id", quality=pl.Series(quality), revision=pl.lit(judge.revision)))
     told = response_judge.figures(judges[0], *samples[1].arguments(), seed=seed)
-    if told["another's"].low < LEAST_AUC:
-        logger.warning(
-            "quality_scores: responses are hardly told from those to other requests (AUC %.2f [%.2f, %.2f]): here they share few "
-            "words. Take another judge (reference, ask_llm, cascade), or give quality no weight (curated_set.quality_weight: 0).",
-            told["another's"].value, told["another's"].low, told["another's"].high,
-        )  # fmt: skip
+    swapped = told.get(PLANTED[0])
+    if swapped is None or swapped.low < LEAST_AUC:
+        logger.warning("quality_scores: %s", HARDLY_TOLD)
     return Scored(pl.concat(scored), told)
 
 

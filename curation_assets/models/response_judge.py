@@ -16,6 +16,11 @@ A score is the product of two probabilities:
 So of two responses that belong to their requests the one that adds less is preferred: translations, corrections,
 classifications and short facts before essays and stories. Who trains on long answers on purpose (Zhao et al. 2024, arXiv
 2402.04833, found the longest of Alpaca's to train well) should give such a score no weight. No fact is checked, no sum is done.
+
+Measured on 9,225 of Alpaca: AUC .586 [.566, .606] for the 935 that a strong model had marked 4.5 of 5 or better (.587
+[.556, .615] on the half by which nothing was chosen); among responses of about one length .545. Shortness alone gets .62.
+Own responses are told from others' with AUC .93, from near ones' .86, from cut-off ones .88, from repeated ones .99. Of
+4,000 short Korean exchanges, which share few words, from others' .66. Tables and markup that repeat themselves are taken for repetition.
 """
 
 import hashlib
