@@ -24,11 +24,10 @@ Own responses are told from others' with AUC .93, from near ones' .86, from cut-
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
-from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from curation_assets.algorithms.calibration import Figure, auc
@@ -38,6 +37,9 @@ from curation_assets.algorithms.response_features import (
     planted_responses,
     response_features,
 )
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 VERSION = "1"
 """Part of the revision: what a score means beyond the pairs it was learned from."""
@@ -63,7 +65,7 @@ class ResponseJudge(NamedTuple):
     """float64[BUCKETS]: the words' inverse document frequencies."""
     endings: pl.DataFrame
     """ending, log_odds: for each last character, how much more often responses end in it than those cut off do."""
-    classifier: HistGradientBoostingClassifier | None
+    classifier: "HistGradientBoostingClassifier | None"
     """None where nothing could be planted: then all pairs are taken to belong together."""
 
     def score(self, requests: pl.Series, responses: pl.Series) -> np.ndarray:
@@ -89,6 +91,10 @@ def fit_response_judge(
         ValueError: there are fewer than `LEAST_PAIRS`, a text is null, or the arguments are not as many.
 
     """
+    from sklearn.ensemble import (
+        HistGradientBoostingClassifier,
+    )  # takes a second, which a start of the graph need not wait
+
     _require_pairs(requests, responses)
     if not len(requests) == len(vectors) == len(draw_hashes):
         raise ValueError(f"Got {len(requests)} pairs, {len(vectors)} vectors and {len(draw_hashes)} hashes.")
