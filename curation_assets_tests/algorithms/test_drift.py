@@ -42,7 +42,9 @@ def test_false_alarms_are_as_rare_as_promised():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         everything = blobs(rng, [300, 200, 100])
-        alarms += any(one.is_drift for one in drift.findings(looks(everything[:400], everything[400:], seed), alpha=0.05))
+        alarms += any(
+            one.is_drift for one in drift.findings(looks(everything[:400], everything[400:], seed), alpha=0.05)
+        )
     assert alarms <= 6  # 40 × .05 = 2 expected at most; P(more than 6) < .005
 
 
