@@ -103,6 +103,7 @@ def compare_samplers(
     rows = []
     samplers = {strategy.value: {"strategy": strategy} for strategy in Strategy}
     samplers["quality_coverage, sharpness 2"] = {"sharpness": 2.0}
+    samplers["quality_coverage, best product"] = {"balance": "best_product"}
     samplers["facility_location, a = .7"] = {"strategy": Strategy.facility_location, "quality_weight": 0.7}
     samplers["quality, equal quotas by cluster"] = {
         "strategy": Strategy.quality,

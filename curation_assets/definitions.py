@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from curation_assets.checks.drift import new_records_are_like_the_old
 from curation_assets.checks.expectations import SUITES, expectation_checks
 from curation_assets.checks.gates import experts_agree_enough
 from curation_assets.checks.invariants import invariant_checks
@@ -13,6 +14,7 @@ from curation_assets.stages.clusters import clusters
 from curation_assets.stages.curated_set import curated_set
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.density import density
+from curation_assets.stages.drift_report import drift_report
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.eval_report import eval_report
 from curation_assets.stages.expert_labels import expert_labels
@@ -37,6 +39,7 @@ ASSETS = [
     density,
     quality_scores,
     cluster_profiles,
+    drift_report,
     curated_set,
     eval_report,
 ]
@@ -67,7 +70,12 @@ label_round = dg.define_asset_job(
 
 defs = dg.Definitions(
     assets=[*ASSETS, *LABEL_ASSETS, ledger_spec()],
-    asset_checks=[*map(expectation_checks, SUITES), *invariant_checks(), experts_agree_enough],
+    asset_checks=[
+        *map(expectation_checks, SUITES),
+        *invariant_checks(),
+        new_records_are_like_the_old,
+        experts_agree_enough,
+    ],
     jobs=[curate_everything, label_round],
     resources={"warehouse": Warehouse()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.

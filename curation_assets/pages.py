@@ -113,6 +113,7 @@ MAIN_TABLES = {
     "quality_scores": "quality_scores.scores",
     "curated_set": "curated_set.records",
     "eval_report": "eval_report.results",
+    "drift_report": "drift_report.looks",
     "label_task": "label_task.tasks",
     "expert_labels": "expert_labels.labels",
     "agreement": "agreement.summary",

@@ -31,8 +31,13 @@ def occupancy_entropy_ratio(labels: np.ndarray, selected: np.ndarray) -> float:
     >>> occupancy_entropy_ratio(np.array([0, 0, 1, 1]), np.array([True, False, True, False]))
     1.0
     """
+    return occupancy_evenness(labels, np.asarray(selected, dtype=bool).astype(np.float64))
+
+
+def occupancy_evenness(labels: np.ndarray, taken: np.ndarray) -> float:
+    """The same where float64[n] ``taken`` of each record is taken: in expectation, with inclusion probabilities."""
     clusters, position = np.unique(labels, return_inverse=True)
-    counts = np.bincount(position[selected], minlength=len(clusters)).astype(np.float64)
+    counts = np.bincount(position, taken, minlength=len(clusters))
     if counts.sum() == 0:
         return 0.0
     if len(clusters) == 1:

@@ -40,15 +40,20 @@ class Ceiling(NamedTuple):
 
 
 def weights(
-    quality: np.ndarray, density: np.ndarray, a: float, *, sharpness: float = 1.0, max_ratio: float | None = 50.0
+    quality: np.ndarray,
+    density: np.ndarray,
+    a: float,
+    *,
+    sharpness: float = 1.0,
+    max_inverse_density_ratio: float | None = 50.0,
 ) -> np.ndarray:
     """The sampling weight of each record, float64[n]: (quality^a · density^-(1-a))^sharpness.
 
     a = 1 follows quality alone, a = 0 evens out the embedding space (inverse propensity, arXiv 2402.09668, Theorem
     A.2); mixing the two is ours. At a = .5 each has half its exponent, so the draw is less even than at a = 0;
     ``sharpness`` 2 makes it quality / density. ``quality`` in [0, 1] is raised to at least ``QUALITY_FLOOR``, ``density`` must be
-    above 0. Weights above ``max_ratio`` × the median are lowered to it (None: not at all): outliers have the lowest
-    density and would otherwise be taken first of all.
+    above 0. An inverse density above ``max_inverse_density_ratio`` × the median is lowered to it (None: not at all): outliers
+    have the lowest density and would otherwise be taken first of all.
 
     >>> weights(np.array([0.9, 0.9, 0.1]), np.array([1.0, 4.0, 1.0]), a=0.5).round(3)
     array([0.949, 0.474, 0.316])
@@ -62,8 +67,10 @@ def weights(
         raise ValueError("weights needs every density above 0 and finite; score every record first.")
     if not sharpness > 0:
         raise ValueError(f"weights needs a sharpness above 0, got {sharpness}.")
-    raw = (np.maximum(quality, QUALITY_FLOOR) ** a * density ** (a - 1)) ** sharpness
-    return np.minimum(raw, max_ratio * np.median(raw)) if len(raw) and max_ratio is not None else raw
+    rarity = 1 / density
+    if len(rarity) and max_inverse_density_ratio is not None:
+        rarity = np.minimum(rarity, max_inverse_density_ratio * np.median(rarity))
+    return (np.maximum(quality, QUALITY_FLOOR) ** a * rarity ** (1 - a)) ** sharpness
 
 
 def uniforms(record_hashes: np.ndarray, seed: int = 0) -> np.ndarray:

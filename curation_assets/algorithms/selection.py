@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curation_assets.algorithms import coresets, quotas, sampling
+from curation_assets.algorithms.coverage import occupancy_evenness
 from curation_assets.algorithms.holding import Candidates
 
 
@@ -28,6 +29,11 @@ class Strategy(str, Enum):
 BY_CHANCE = (Strategy.quality_coverage, Strategy.density, Strategy.random)
 BY_RARITY = (Strategy.quality_coverage, Strategy.density, Strategy.k_center)
 """Strategies that favour rare records, so that outliers matter."""
+QUALITY_WEIGHTS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SHARPNESSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""What `best_product` tries; at 32 the draw hardly depends on chance any more."""
+TRIED_RECORDS = 20_000
+"""Records of a pool that `best_product` tries its plans on at most."""
 BY_VECTORS = (Strategy.k_center, Strategy.facility_location)
 
 
@@ -41,8 +47,8 @@ class Plan(NamedTuple):
     """a in quality^a × density^-(1-a), and the share of quality in facility location."""
     sharpness: float = 1.0
     """Exponent on that weight in quality_coverage."""
-    max_weight_ratio: float | None = 50.0
-    """Weights above this many times the median are lowered to it."""
+    max_inverse_density_ratio: float | None = 50.0
+    """Inverse densities above this many times the median are lowered to it."""
     caps: Mapping[int, int] = {}
     """Cluster → records taken from it at most."""
     factors: Mapping[int, float] = {}
@@ -125,6 +131,65 @@ def draw(pool: Candidates, plan: Plan) -> Drawn:
     return Drawn(selected, probability, weight, key, rule, value, threshold, strata, sizes, allocation)
 
 
+class Tried(NamedTuple):
+    """What quality_coverage takes at one quality weight and sharpness, in expectation over seeds."""
+
+    quality_weight: float
+    sharpness: float
+    mean_quality: float
+    occupancy_entropy_ratio: float
+    product: float
+
+
+def best_product(pool: Candidates, plan: Plan) -> tuple[Plan, list[Tried]]:
+    """The plan of quality_coverage whose set has the highest product of mean quality and coverage, and all that were tried.
+
+    Both figures are expectations from the inclusion probabilities, so no draw decides: mean quality is Σ π·quality / Σ π,
+    coverage the evenness of Σ π over the clusters (entropy of their shares / log(clusters)). The grid is `QUALITY_WEIGHTS`
+    × `SHARPNESSES`, quality alone and density alone among it; a pool above `TRIED_RECORDS` stands in by every n-th
+    record in the order of its hashes, with the budget and the caps scaled. Choosing by the product is ours.
+    """
+    few, scaled = _sampled(pool, plan)
+    tried = []
+    for a in QUALITY_WEIGHTS:
+        for sharpness in SHARPNESSES:
+            other = scaled._replace(quality_weight=a, sharpness=sharpness)
+            tried.append(Tried(a, sharpness, *_expected(few, draw(few, other).inclusion_probability)))
+    best = max(tried, key=lambda one: one.product)
+    return plan._replace(quality_weight=best.quality_weight, sharpness=best.sharpness), tried
+
+
+def _expected(pool: Candidates, probability: np.ndarray) -> tuple[float, float, float]:
+    """Mean quality, evenness over the clusters, and their product, of what is taken with these probabilities."""
+    if not probability.any():
+        return 0.0, 0.0, 0.0
+    quality = float(probability @ pool.quality / probability.sum())
+    evenness = occupancy_evenness(pool.clusters, probability)
+    return quality, evenness, quality * evenness
+
+
+def _sampled(pool: Candidates, plan: Plan) -> tuple[Candidates, Plan]:
+    """Every n-th record of a pool in the order of its hashes, and the plan for as many."""
+    step = -(-len(pool.quality) // TRIED_RECORDS)
+    if step <= 1:
+        return pool, plan
+    rows = np.sort(np.argsort(pool.hashes, kind="stable")[::step])
+
+    def part(of_pool: np.ndarray | None) -> np.ndarray | None:
+        return None if of_pool is None else of_pool[rows]
+
+    def fewer(count: int | None) -> int | None:
+        return None if count is None else -(-count // step)
+
+    return pool.take(rows), plan._replace(
+        budget_records=fewer(plan.budget_records),
+        budget_tokens=fewer(plan.budget_tokens),
+        caps={cluster: fewer(cap) for cluster, cap in plan.caps.items()},
+        groups=part(plan.groups),
+        is_outlier=part(plan.is_outlier),
+    )
+
+
 def weights(pool: Candidates, plan: Plan) -> np.ndarray:
     """The weight of each record of the pool, float64[n]; nan under strategies that weigh nothing."""
     if plan.strategy in BY_VECTORS:
@@ -141,7 +206,13 @@ def weights(pool: Candidates, plan: Plan) -> np.ndarray:
     else:
         is_mixed = plan.strategy is Strategy.quality_coverage
         a, sharpness = (plan.quality_weight, plan.sharpness) if is_mixed else (0.0, 1.0)
-        weight = sampling.weights(pool.quality, pool.density, a, sharpness=sharpness, max_ratio=plan.max_weight_ratio)
+        weight = sampling.weights(
+            pool.quality,
+            pool.density,
+            a,
+            sharpness=sharpness,
+            max_inverse_density_ratio=plan.max_inverse_density_ratio,
+        )
     others = None if plan.is_outlier is None else weight[~plan.is_outlier]
     if plan.strategy in BY_RARITY and others is not None and 0 < len(others) < len(weight):
         weight = np.where(plan.is_outlier, np.minimum(weight, np.median(others)), weight)

@@ -13,6 +13,7 @@ from curation_assets.pages import materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
 from curation_assets.stages.curated_set_config import (
+    Balance,
     ClusterActionConfig,
     ClusterActionKind,
     CuratedSetConfig,
@@ -23,7 +24,7 @@ from curation_assets.stages.curated_set_config import (
     OutlierConfig,
     OutlierMethod,
 )
-from curation_assets.stages.curated_set_page import metadata, plots, summary
+from curation_assets.stages.curated_set_page import balance_notes, metadata, plots, summary
 from curation_assets.stages.density import density
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.quality_scores import quality_scores
@@ -44,7 +45,7 @@ HELD_RULES = {ClusterActionKind.drop: "cluster_dropped", ClusterActionKind.revie
     group_name="product",
     kinds={"duckdb", "python"},
     owners=OWNERS,
-    code_version="2",
+    code_version="3",
 )
 def curated_set(
     context: dg.AssetExecutionContext, config: CuratedSetConfig, warehouse: Warehouse
@@ -109,6 +110,9 @@ def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: Curated
     pool = everyone.take(verdicts.pool)
     plan, names = plan_of(candidates[verdicts.pool], config)
     plan = plan._replace(is_outlier=is_outlier[verdicts.pool])
+    if config.balance is Balance.best_product:
+        plan, tried = selection.best_product(pool, plan)
+        notes = notes | {"balance": balance_notes(tried)}
     drawn = selection.draw(pool, plan)
     if not drawn.selected.any():
         raise ValueError(
@@ -187,7 +191,7 @@ def plan_of(pool: pl.DataFrame, config: CuratedSetConfig) -> tuple[Plan, list[st
         budget_tokens=config.budget_tokens,
         quality_weight=config.quality_weight,
         sharpness=config.sharpness,
-        max_weight_ratio=config.max_weight_ratio,
+        max_inverse_density_ratio=config.max_inverse_density_ratio,
         caps={cluster: int(cap) for cluster, cap in by_action[ClusterActionKind.cap].items()},
         factors=by_action[ClusterActionKind.weight],
         redistribute=config.quotas.redistribute,

@@ -120,6 +120,13 @@ class Keep(str, Enum):
     best = "best"
 
 
+class Balance(str, Enum):
+    """Who chooses quality_weight and sharpness."""
+
+    given = "given"
+    best_product = "best_product"
+
+
 class Order(str, Enum):
     """In which order a model is to see the records."""
 
@@ -155,12 +162,19 @@ class CuratedSetConfig(dg.Config):
     sharpness: float = Field(
         default=1.0,
         gt=0,
-        le=8,
+        le=32,
         description="Exponent on the weight of quality_coverage. At a = .5 each part has half its exponent; 2 makes it "
         "quality / density: better and more even at once, with larger differences in chance.",
     )
-    max_weight_ratio: float | None = Field(
-        default=50.0, gt=1, description="Weights above this many times the median are lowered to it; null: none is."
+    balance: Balance = Field(
+        default=Balance.given,
+        description="given: quality_weight and sharpness as they stand here. best_product: those with the highest product of mean "
+        "quality and evenness over the clusters; take it where you trust the judge.",
+    )
+    max_inverse_density_ratio: float | None = Field(
+        default=50.0,
+        gt=1,
+        description="Inverse densities above this many times the median are lowered to it; null: none is.",
     )
     quotas: QuotasConfig = Field(default=QuotasConfig(), description="Shares of the budget by source, language, …")
     outliers: OutlierConfig = Field(
@@ -191,6 +205,10 @@ class CuratedSetConfig(dg.Config):
     def _has_one_budget_and_one_action_a_kind(self) -> "CuratedSetConfig":
         if self.budget_records and self.budget_tokens:
             raise ValueError("curated_set: budget_records and budget_tokens are both given; give one of them.")
+        if self.balance is Balance.best_product and self.strategy is not Strategy.quality_coverage:
+            raise ValueError(
+                f"curated_set: balance best_product chooses for quality_coverage; {self.strategy.value} has nothing to balance."
+            )
         seen = [(one.cluster_id, one.action) for one in self.cluster_actions]
         if repeated := {cluster for cluster, action in seen if seen.count((cluster, action)) > 1}:
             raise ValueError(f"cluster_actions: the same action twice for cluster {min(repeated)}; give it once.")

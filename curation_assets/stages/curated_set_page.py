@@ -45,6 +45,19 @@ def summary(scores: pl.DataFrame, drawn: Drawn, names: list[str]) -> dict[str, A
     return notes | {"quotas": told}
 
 
+def balance_notes(tried: list[selection.Tried]) -> dict[str, Any]:
+    """The quality weight and sharpness that were chosen, and the best of each part alone, as numbers of the run row."""
+
+    def best(of: list[selection.Tried]) -> dict[str, float]:
+        return {name: round(float(value), 4) for name, value in max(of, key=lambda one: one.product)._asdict().items()}
+
+    return {
+        "chosen": best(tried),
+        "quality_alone": best([one for one in tried if one.quality_weight == 1]),
+        "density_alone": best([one for one in tried if one.quality_weight == 0]),
+    }
+
+
 def plots(scores: pl.DataFrame, pool: Candidates, drawn: Drawn, plan: Plan) -> dict[str, Figure]:
     """The plots of the page."""
     return {"density_by_quality": scatter(scores), "quality_against_coverage": pareto_chart(pool, drawn, plan)}
@@ -53,6 +66,9 @@ def plots(scores: pl.DataFrame, pool: Candidates, drawn: Drawn, plan: Plan) -> d
 def metadata(pool: Candidates, drawn: Drawn, plan: Plan, notes: dict[str, Any]) -> dict[str, dg.MetadataValue]:
     """What else the page says: what the set tells of the whole, and what quotas were given."""
     told = {"speaks_for_the_whole": dg.MetadataValue.md(estimates(pool, drawn, plan))}
+    if "balance" in notes:
+        rows = [{"": name.replace("_", " ")} | figures for name, figures in notes["balance"].items()]
+        told["balance_by_product"] = dg.MetadataValue.md(markdown_table(pl.DataFrame(rows)))
     if "quotas" in notes:
         rows = [{"quota": name} | quota for name, quota in notes["quotas"].items()]
         told["quotas"] = dg.MetadataValue.md(markdown_table(pl.DataFrame(rows)))

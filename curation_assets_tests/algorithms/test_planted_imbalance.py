@@ -70,3 +70,26 @@ def test_quality_times_coverage_is_better_in_both_together_than_either_alone(poo
     alone = max(product["quality"], product["density"])
     assert product["half of each"] > alone
     assert product["quality / density"] > 1.15 * alone
+
+
+def test_the_best_product_is_that_of_the_sets_it_gives_and_above_either_alone(pool):
+    candidates, topics = pool
+    plan, tried = selection.best_product(candidates, Plan(Strategy.quality_coverage, budget_records=300))
+    best = max(tried, key=lambda one: one.product)
+    assert (plan.quality_weight, plan.sharpness) == (best.quality_weight, best.sharpness)
+    assert 0 < plan.quality_weight < 1
+    alone = [one.product for one in tried if one.quality_weight in (0, 1)]
+    assert best.product > 1.05 * max(alone)
+    selections = [selection.draw(candidates, plan._replace(seed=seed)).selected for seed in range(5)]
+    found = [candidates.quality[one].mean() * occupancy_entropy_ratio(topics, one) for one in selections]
+    assert np.mean(found) == pytest.approx(best.product, rel=0.03)
+
+
+def test_a_large_pool_is_balanced_on_a_part_of_it(pool, monkeypatch):
+    candidates, _ = pool
+    whole, _ = selection.best_product(candidates, Plan(Strategy.quality_coverage, budget_tokens=30_000))
+    monkeypatch.setattr(selection, "TRIED_RECORDS", 1_000)
+    part, tried = selection.best_product(candidates, Plan(Strategy.quality_coverage, budget_tokens=30_000))
+    assert part.budget_tokens == 30_000
+    products = {(one.quality_weight, one.sharpness): one.product for one in tried}
+    assert products[whole.quality_weight, whole.sharpness] > 0.95 * products[part.quality_weight, part.sharpness]

@@ -98,9 +98,9 @@ def test_draws_are_uniform_even_for_counted_hashes():
 def test_weights_rise_with_quality_and_fall_with_density(a, q1, q2, d1, d2):
     low, high = sorted((q1, q2))
     near, far = sorted((d1, d2))
-    w = weights(np.array([low, high]), np.array([near, near]), a, max_ratio=1e9)
+    w = weights(np.array([low, high]), np.array([near, near]), a, max_inverse_density_ratio=1e9)
     assert w[0] <= w[1] and (w > 0).all()
-    w = weights(np.array([low, low]), np.array([near, far]), a, max_ratio=1e9)
+    w = weights(np.array([low, low]), np.array([near, far]), a, max_inverse_density_ratio=1e9)
     assert w[0] >= w[1]
 
 
