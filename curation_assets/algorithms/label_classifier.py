@@ -21,7 +21,7 @@ whitening loses .1 of kappa, none .01 (clickbait titles, 150-300 labels; benchma
 LEAST_VARIANCE = 0.01  # of the mean one: directions with less are not blown up further
 POOL_SAMPLE = 4_000  # rows of the pool that the second fit reads; their moments are taken of 20,000
 MOMENTS_SAMPLE = 20_000
-POOL_WEIGHT = 300.0  # labels that the pool counts for at most in the second fit; fewer where fewer items are labelled
+POOL_WEIGHT = 60.0  # labels that the pool counts for at most in the second fit; fewer where fewer items are labelled
 SHARPENING = 3.0  # the pool's logits times this are its targets: between probabilities and hard labels
 
 
