@@ -23,6 +23,7 @@ import argparse
 import csv
 import gzip
 import resource
+import sys
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -40,7 +41,7 @@ from curation_assets.algorithms.label_queue import Queue, next_items
 from curation_assets.algorithms.label_rounds import Round, is_evaluation, pool_weights, should_stop, weighted_kappa
 
 FIRST_LABELS, MOST_TRAINING = 10, 300
-ROUNDS, ROUND_SIZE, EVALUATION_SHARE = 10, 49, 0.4
+ROUNDS, ROUND_SIZE, EVALUATION_SHARE = 10, 49, 0.37
 SLIP, CROWD_KAPPA = 0.05, 0.6
 
 Pick = Callable[[np.ndarray, np.ndarray, int, np.ndarray, int], np.ndarray]
@@ -98,7 +99,19 @@ def print_comparison(
     best = {seed: trained_on_all(one, one.truth) for seed, one in tasks.items()}
     crowds = {seed: crowd_labels(one, seed) for seed, one in tasks.items()}
     crowd = {seed: trained_on_all(one, crowds[seed]) for seed, one in tasks.items()}
-    runs = {label: {seed: loop(one, pick, seed) for seed, one in tasks.items()} for label, pick in chosen.items()}
+    for seed in seeds:
+        print(
+            f"{name}, seed {seed}: all true labels {best[seed]:.3f}, crowd {crowd[seed]:.3f}",
+            file=sys.stderr,
+            flush=True,
+        )
+    runs: dict[str, dict[int, Run]] = {label: {} for label in chosen}
+    for label, pick in chosen.items():
+        for seed, one in tasks.items():
+            runs[label][seed] = run = loop(one, pick, seed)
+            print(
+                f"{name}, {label}, seed {seed}: {run.kappas[-1]:.3f}, area {area(run):.3f}", file=sys.stderr, flush=True
+            )
     first = tasks[seeds[0]]
     print(f"\n## {name}: pool {len(first.pool):,}, {first.truth.mean():.1%} positive, {len(first.test):,} test items\n")
     print("| model trained on | labels | kappa | ratio | area | kappa by seed | ratio by seed | CPU s a round |")
@@ -180,7 +193,7 @@ def crowd_labels(one: Task, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     labels = one.truth.copy()
     kinds = []
-    for c, per_kind in ((1, 30), (0, 60)):
+    for c, per_kind in ((1, 10), (0, 20)):
         rows = np.flatnonzero(one.truth == c)
         found = kmeans(one.pool[rows], len(rows) // per_kind, seed=seed).labels
         kinds.append([rows[found == kind] for kind in rng.permutation(found.max() + 1)])
