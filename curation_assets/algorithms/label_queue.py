@@ -138,10 +138,11 @@ class _Picked:
     def __init__(self, vectors: np.ndarray, threshold: float) -> None:
         self.vectors, self.threshold = vectors, threshold
         self.rows: list[int] = []
+        self._is_in: set[int] = set()
         self._kept = np.empty((0, vectors.shape[1]), dtype=np.float32)
 
     def admits(self, row: int) -> bool:
-        return row not in self.rows and not ((self._kept @ self.vectors[row]) > self.threshold).any()
+        return row not in self._is_in and not ((self._kept @ self.vectors[row]) > self.threshold).any()
 
     def add(self, row: int) -> None:
         if len(self.rows) == len(self._kept):
@@ -150,6 +151,7 @@ class _Picked:
             )
         self._kept[len(self.rows)] = self.vectors[row]
         self.rows.append(int(row))
+        self._is_in.add(int(row))
 
     def take(self, rows: np.ndarray, count: int) -> list[int]:
         taken: list[int] = []
