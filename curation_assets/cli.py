@@ -160,28 +160,32 @@ def funnel(database: Database = None) -> None:
 
 @app.command()
 def estimate(
-    recipe: Annotated[
-        Path, typer.Option(help="The run config whose quality_scores names a language model.", dir_okay=False)
-    ],
-    asset: Annotated[str, typer.Argument(help="The asset that asks: quality_scores.")] = "quality_scores",
+    recipe: Annotated[Path, typer.Option(help="The run config whose asset names a language model.", dir_okay=False)],
+    asset: Annotated[
+        str, typer.Argument(help="The asset that asks: quality_scores or predicted_labels.")
+    ] = "quality_scores",
     database: Database = None,
 ) -> None:
     """Tell what asking a language model would take: calls, tokens, money, hours. No text is sent anywhere."""
+    import dagster as dg
     from pydantic import ValidationError
 
-    if asset != "quality_scores":
-        raise typer.BadParameter(f"{asset} asks no language model about records; quality_scores does.")
-    config = read_recipe(recipe)["ops"].get("quality_scores", {}).get("config", {})
-    import dagster as dg
+    from curation_assets.stages import predicted_labels, quality_scores
 
-    from curation_assets.stages.quality_scores import QualityScoresConfig, estimate_lines
-
+    asking = {
+        "quality_scores": (quality_scores.QualityScoresConfig, quality_scores.estimate_lines),
+        "predicted_labels": (predicted_labels.PredictedLabelsConfig, predicted_labels.estimate_lines),
+    }
+    if asset not in asking:
+        raise typer.BadParameter(f"{asset} asks no language model about records; {' and '.join(asking)} do.")
+    config_of, lines_of = asking[asset]
+    config = read_recipe(recipe)["ops"].get(asset, {}).get("config", {})
     with messages_for_the_reader():
         try:
-            print("\n".join(estimate_lines(warehouse_at(database), QualityScoresConfig(**config))))
+            print("\n".join(lines_of(warehouse_at(database), config_of(**config))))
         except ValidationError as error:
             said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-            raise typer.BadParameter(f"quality_scores in {recipe}: {said}") from error
+            raise typer.BadParameter(f"{asset} in {recipe}: {said}") from error
         except dg.Failure as failure:
             print(failure.description, file=sys.stderr)
             raise typer.Exit(FAILED) from failure

@@ -30,8 +30,8 @@ EMBEDDED, FINE_TUNE, LORA = "embedded", "fine_tune", "lora"
 CHUNK_TEXTS = 512  # texts a fine-tuned model predicts between two commits
 
 EMBEDDED_BY = (
-    "select notes ->> 'model' as model, notes ->> 'revision' as revision, coalesce((config ->> 'max_chunks')::int, 1) as max_chunks "
-    "from ledger.runs where stage = 'embeddings' order by finished_at desc limit 1"
+    "select notes ->> 'model' as model, notes ->> 'revision' as revision, notes ->> 'precision' as precision, "
+    "(config ->> 'max_chunks')::int as max_chunks from ledger.runs where stage = 'embeddings' order by finished_at desc limit 1"
 )
 
 MODELS = "select * from label_model.models where task = $task and classes = $classes::varchar[] order by fitted_at"
@@ -78,8 +78,8 @@ def pool_of(warehouse: Warehouse) -> Pool:
 
 def embedded_by(warehouse: Warehouse) -> str:
     """Model and revision of the database's embeddings, in a word: those of another do not go with them."""
-    model, revision, _ = warehouse.query(EMBEDDED_BY).row(0)
-    return f"{model} {revision}"
+    model, revision, precision, _ = warehouse.query(EMBEDDED_BY).row(0)
+    return f"{model} {revision}-{precision}"
 
 
 def embedder_of(warehouse: Warehouse) -> Embedder:
@@ -87,10 +87,10 @@ def embedder_of(warehouse: Warehouse) -> Embedder:
 
     Raises dagster's Failure if the model is not what it was.
     """
-    model, revision, max_chunks = warehouse.query(EMBEDDED_BY).row(0)
+    model, revision, precision, max_chunks = warehouse.query(EMBEDDED_BY).row(0)
     embedder = SentenceTransformerEmbedder(model, max_chunks)
-    embedder.precision = revision.rsplit("-", 1)[-1] if embedder.limit is not None else embedder.precision
-    if f"{embedder.revision}-{embedder.precision}" != revision:
+    embedder.precision = precision
+    if embedder.revision != revision:
         raise dg.Failure(
             f"The records were embedded with {model} at revision {revision}, and here it is {embedder.revision}: "
             "materialize embeddings again, so that records and definitions are read by the same model."

@@ -14,6 +14,7 @@ STRENGTHS = (0.01, 0.03, 0.1, 0.3)
 """Inverse penalties C tried by cross-validation, for vectors whose components have mean variance 1."""
 
 FOLDS = 5
+MANY_LABELS = 2_000  # from here on one fold is held out instead of each in turn: 400 items tell the penalties apart
 WHITENING = 0.3
 """Power of the pool's variances taken out of each principal direction: 0 leaves the vectors, 1 whitens them. Ours: whole
 whitening loses .1 of kappa, none .01 (clickbait titles, 150-300 labels; benchmarks/expert_loop.py)."""
@@ -21,7 +22,7 @@ whitening loses .1 of kappa, none .01 (clickbait titles, 150-300 labels; benchma
 LEAST_VARIANCE = 0.01  # of the mean one: directions with less are not blown up further
 POOL_SAMPLE = 4_000  # rows of the pool that the second fit reads; their moments are taken of 20,000
 MOMENTS_SAMPLE = 20_000
-POOL_WEIGHT = 300.0  # labels that the pool counts for at most in the second fit; fewer where fewer items are labelled
+POOL_WEIGHT = 60.0  # labels that the pool counts for at most in the second fit; fewer where fewer items are labelled
 SHARPENING = 3.0  # the pool's logits times this are its targets: between probabilities and hard labels
 
 
@@ -197,16 +198,18 @@ def _cross_validated(
     for code, count in enumerate(counts):  # every class spread over the folds, and the folds of one size
         fold[rng.permutation(np.flatnonzero(codes == code))] = (first + np.arange(count)) % folds
         first += count
+    is_judged = fold < (folds if len(codes) < MANY_LABELS else 1)
     right = 1 - 1 / (counts + 2)  # Platt 1999: (N + 1) / (N + 2)
     smoothed = np.where(targets > 0, right[codes][:, None], ((1 - right) / (len(counts) - 1))[codes][:, None])
     best = (np.inf, 0.0, 1.0, np.zeros(len(counts)))
     for strength in STRENGTHS:
         logits = np.empty(targets.shape)
-        for held in range(folds):
+        for held in np.unique(fold[is_judged]):
             out = fold == held
             logits[out] = _logits(*_logistic(vectors[~out], targets[~out], weights[~out], strength), vectors[out])
-        slope, offsets = _platt(logits, smoothed, weights)
-        loss = float(-weights @ log_softmax(slope * logits + offsets, axis=1)[np.arange(len(codes)), codes])
+        slope, offsets = _platt(logits[is_judged], smoothed[is_judged], weights[is_judged])
+        of_own = log_softmax(slope * logits[is_judged] + offsets, axis=1)[np.arange(is_judged.sum()), codes[is_judged]]
+        loss = float(-weights[is_judged] @ of_own)
         best = min(best, (loss, strength, slope, offsets), key=lambda one: one[0])
     return best[1:]
 

@@ -19,7 +19,6 @@ from curation_assets.models.embedders import DEFAULT_MODEL
 from curation_assets.pages import BLUE, GREY, figure, markdown_table, materialized
 from curation_assets.progress import logger
 from curation_assets.stages import OWNERS
-from curation_assets.stages.agreement import agreement
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
@@ -30,9 +29,15 @@ LEAST_WEIGHTED = 20
 """Random items among those that evaluate below which no kappa for the whole pool is told. Ours."""
 
 ITEMS = (
-    "select record_id, label, half, coalesce(round, 0) as round, sampling_probability, votes "
+    "select record_id, label, half, coalesce(round, 0) as round, sampling_probability "
     "from expert_labels.items where task = $task and label is not null order by record_id"
 )
+
+VOTES = (
+    "select record_id, unnest(votes, recursive := true) from expert_labels.items "
+    "where task = $task and half = 'evaluate' order by record_id"
+)
+"""Also of items without a settled label: where the experts are at odds is what their kappa is about."""
 
 ROUNDS = (
     "select * from label_model.rounds where task = $task "
@@ -89,7 +94,7 @@ class Fitted(NamedTuple):
 
 
 @dg.asset(
-    deps=[label_task, expert_labels, agreement, embeddings, filtered],
+    deps=[label_task, expert_labels, embeddings, filtered],
     group_name="labels",
     kinds={"duckdb", "python", "scikitlearn"},
     owners=OWNERS,
@@ -143,7 +148,7 @@ def fit_round(warehouse: Warehouse, task: Task, config: LabelModelConfig) -> Fit
 
 
 def labelled_items(warehouse: Warehouse, task: Task) -> pl.DataFrame:
-    """The records with a settled label: record_id, label, half, round, sampling_probability and votes, those of today's classes."""
+    """The records with a settled label: record_id, label, half, round and sampling_probability, those of today's classes."""
     items = warehouse.query(ITEMS, task=task.name)
     return items.filter(pl.col("label").is_in(task.class_names))
 
@@ -191,7 +196,7 @@ def measured(
     evaluate = items["half"].to_numpy() == "evaluate"
     predicted = predictions(warehouse, model, items.filter(pl.Series(evaluate)), pool)
     of_model = cohen_kappa(predicted, codes[evaluate], classes=range(len(task.classes)))
-    experts = expert_kappa(items.filter(pl.Series(evaluate)))
+    experts = expert_kappa(warehouse, task)
     weighted = kappa_of_pool(items, evaluate, predicted, codes)
     stop = stop_after(task, curve, of_model, experts, len(items))
     row = {
@@ -216,9 +221,9 @@ def predictions(warehouse: Warehouse, model: FittedModel, items: pl.DataFrame, p
     return expert_models.probabilities_of(warehouse, model, pool, rows).argmax(axis=1)
 
 
-def expert_kappa(items: pl.DataFrame) -> Agreement:
-    """The mean pairwise kappa of the experts over some items."""
-    votes = items.select("record_id", "votes").explode("votes").drop_nulls("votes").unnest("votes")
+def expert_kappa(warehouse: Warehouse, task: Task) -> Agreement:
+    """The mean pairwise kappa of the experts over the items that evaluate."""
+    votes = warehouse.query(VOTES, task=task.name)
     if not len(votes):
         return Agreement(None, None, None, 0, 1.0)
     table = votes.pivot("record_id", index="rater", values="label", aggregate_function="first", sort_columns=True)
@@ -260,7 +265,7 @@ def curve_of(
     if warehouse.has_table("label_model.rounds"):
         then = {row["round"]: row for row in warehouse.query(ROUNDS, task=task.name).iter_rows(named=True)}
     evaluate = items["half"].to_numpy() == "evaluate"
-    experts = expert_kappa(items.filter(pl.Series(evaluate)))
+    experts = expert_kappa(warehouse, task)
     now = expert_models.embedded_by(warehouse)
     rows = []
     for model in {one.round: one for one in models}.values():

@@ -1,6 +1,6 @@
 -- One row per round: how far its model agrees with the experts on the evaluation items of today.
 -- The rounds differ by their models and not by the luck of their items; the stopping rule reads this. Built anew with every fit.
--- incoming(task, round, labels, model_kappa, model_kappa_low, model_kappa_high, expert_kappa): every round's model on the evaluation items; from label_model.models(parameters), expert_labels.items(label, half)
+-- incoming(task, round, labels, model_kappa, model_kappa_low, model_kappa_high, expert_kappa): every round's model on the evaluation items; from label_model.models(parameters), expert_labels.items(label, votes, half)
 select
   task::varchar as task,                         -- name of the task
   round::integer as round,                       -- the round
