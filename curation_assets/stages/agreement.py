@@ -148,8 +148,11 @@ def agreement(context: dg.AssetExecutionContext, config: AgreementConfig, wareho
     measured = measure(answers, task, config)
     verdict, sentence = measured.gate.select("verdict", "sentence").row(0)
     with warehouse.commit(context, config, main="agreement.summary", started=started) as commit:
-        for name, rows in measured._asdict().items():
-            commit.build(f"agreement.{name}", rows)
+        commit.build("agreement.summary", measured.summary)
+        commit.build("agreement.pairs", measured.pairs)
+        commit.build("agreement.raters", measured.raters)
+        commit.build("agreement.sessions", measured.sessions)
+        commit.build("agreement.gate", measured.gate)
         commit.build("agreement.disputed", task=task.name)
         alarms = measured.sessions.filter("is_alarm")["verdict"].to_list()
         commit.notes = {

@@ -1,5 +1,5 @@
 -- One row per label that is likely wrong, by confident learning (Northcutt, Jiang & Chuang 2021): to be read in the order of rank.
--- incoming(role, rank, record_id, raters, given_label, given_probability, expected_label, expected_probability, method, nearest_record_id, nearest_label, nearest_cosine, reason): algorithms/label_errors.py; from expert_labels.current(rater, role, label), expert_labels.items(label, half), embeddings.vectors(embedding), predicted_labels.predictions(probabilities, labeller)
+-- incoming(role, rank, record_id, raters, given_label, given_probability, expected_label, expected_probability, method, nearest_record_id, nearest_label, nearest_cosine, reason): algorithms/label_errors.py; from expert_labels.current(rater, role, label), expert_labels.items(label, half), embeddings.vectors(embedding), predicted_labels.predictions(probabilities, labeller), label_task.tasks(classes)
 select
   role::varchar as role,                                    -- who gave the label: crowd, llm or expert
   rank::integer as rank,                                    -- place among that role's, from 1: least probable label first
