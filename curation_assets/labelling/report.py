@@ -81,7 +81,7 @@ def _rounds(figures: pl.DataFrame) -> pl.DataFrame:
     part = figures.filter(pl.col("round").is_not_null())
     by_name = {
         name: {row["round"]: row for row in part.filter(pl.col("figure") == name).iter_rows(named=True)}
-        for name in ("train_by_round", "model_expert", "expert_expert")
+        for name in ("train_by_round", "model_expert", "model_expert_of_pool", "expert_expert")
     }
     rows = [
         {
@@ -89,6 +89,9 @@ def _rounds(figures: pl.DataFrame) -> pl.DataFrame:
             "records trained on": f"{by_name['train_by_round'][number]['n']:,}",
             "records evaluated on": f"{row['n']:,}",
             "model and experts": _kappa(row),
+            "the same over the pool": "too few drawn"
+            if by_name["model_expert_of_pool"][number]["value"] is None
+            else _kappa(by_name["model_expert_of_pool"][number]),
             "experts with each other": _kappa(by_name["expert_expert"][number]),
         }
         for number, row in sorted(by_name["model_expert"].items())

@@ -229,10 +229,15 @@ def kappa_figures(warehouse: Warehouse, task: Task) -> list[dict[str, Any]]:
     for one in rounds.iter_rows(named=True):
         number, n = one["round"], one["labels_evaluate"]
         for figure_name, kind, who in (
-            ("model_expert", "model", "the model agrees with the experts"),
-            ("expert_expert", "expert", "the experts agree with each other"),
+            ("model_expert", "model_kappa", "the model agrees with the experts on the items that evaluate"),
+            (
+                "model_expert_of_pool",
+                "model_kappa_weighted",
+                "the model agrees with the experts over the whole pool, as estimated,",
+            ),
+            ("expert_expert", "expert_kappa", "the experts agree with each other"),
         ):
-            value, low, high = (one[f"{kind}_kappa{end}"] for end in ("", "_low", "_high"))
+            value, low, high = (one[f"{kind}{end}"] for end in ("", "_low", "_high"))
             told = f"After round {number} {who} with kappa {shown(value, low, high)}."
             rows.append(_row("kappa", figure_name, value, told, round=number, low=low, high=high, n=n))
         told = f"After round {number} the model was fitted on {one['labels_train']:,} records."

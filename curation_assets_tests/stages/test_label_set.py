@@ -99,7 +99,8 @@ def test_likely_errors_come_with_their_reason(labelled):
     assert rows["method"].unique().to_list() == ["cross_validation"]  # no model of the experts' labels was fitted here
     wrong = {record for record, label in truth.items() if crowd[record] != label}
     by_chance = len(wrong - settled) / (len(truth) - len(settled))
-    assert np.mean([record in wrong for record in rows["record_id"]]) > 1.5 * by_chance  # most are of the cluster, and learnt
+    found = np.mean([record in wrong for record in rows["record_id"]])
+    assert found > 1.5 * by_chance  # not more: most mistakes are of the cluster, and learnt with the rest
     first = rows.row(0, named=True)
     assert first["given_label"] == crowd[first["record_id"]] != first["expected_label"]
     assert first["reason"].startswith(f"turk gave {first['given_label']}; a model of the other labels gives")
