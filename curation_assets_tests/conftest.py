@@ -89,3 +89,36 @@ def language_models(tmp_path_factory):
         "plain": save_causal_model(folder / "plain", chat=False),
         "seq2seq": save_seq2seq_model(folder / "seq2seq"),
     }
+
+
+@pytest.fixture(scope="session")
+def headlines_embedded(tmp_path_factory):
+    """A warehouse with 320 planted headlines read and embedded, and the true class of each record."""
+    from planted_headlines import headlines, save
+
+    from curation_assets.warehouse import Warehouse
+
+    folder = tmp_path_factory.mktemp("headlines")
+    warehouse = Warehouse(database=str(folder / "curation.duckdb"))
+    rows = headlines(320)
+    source = {"name": "headlines", "path": str(save(rows, folder / "headlines.jsonl")), "license": "CC0-1.0"}
+    stages = ["raw", "cleaned", "deduped", "filtered", "embeddings"]
+    assert materialize(warehouse, {"raw": {"sources": [source]}}, stages).success
+    warehouse.release_run()
+    kinds = {row["id"]: row["kind"] for row in rows}
+    records = warehouse.query("select record_id, source_record_id from filtered.records")
+    return warehouse, {record: kinds[owner] for record, owner in records.iter_rows()}
+
+
+@pytest.fixture
+def pool(headlines_embedded, tmp_path):
+    """A copy of the embedded headlines to label, and the true classes."""
+    import shutil
+
+    from curation_assets.warehouse import Warehouse
+
+    base, truth = headlines_embedded
+    warehouse = Warehouse(database=str(tmp_path / "labels.duckdb"))
+    shutil.copy(base.path, warehouse.path)
+    yield warehouse, truth
+    warehouse.release_run()

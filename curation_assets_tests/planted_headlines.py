@@ -7,14 +7,18 @@ import json
 import random
 from pathlib import Path
 
+# fmt: off
 SUBJECTS = (
-    "a retired teacher,a city council,the national railway,two young doctors,a school orchestra,the harbour police,a family farm,"
-    "the river museum,an island clinic,a village bakery,the state library,a cycling club,the fishing fleet,a film festival,"
-    "the mountain rescue,a garden society,the water company,a chess champion,the night market,an old theatre"
-).split(",")
-PLACES = "Lisbon,Bergen,Nairobi,Busan,Quito,Leeds,Haifa,Perth,Lyon,Tartu,Dakar,Osaka,Turin,Halifax,Porto,Graz".split(
-    ","
+    "a retired teacher", "a city council", "the national railway", "two young doctors", "a school orchestra",
+    "the harbour police", "a family farm", "the river museum", "an island clinic", "a village bakery",
+    "the state library", "a cycling club", "the fishing fleet", "a film festival", "the mountain rescue",
+    "a garden society", "the water company", "a chess champion", "the night market", "an old theatre",
 )
+PLACES = (
+    "Lisbon", "Bergen", "Nairobi", "Busan", "Quito", "Leeds", "Haifa", "Perth", "Lyon", "Tartu", "Dakar", "Osaka",
+    "Turin", "Halifax", "Porto", "Graz",
+)
+# fmt: on
 ORDINARY = (
     "{s} in {p} reports a loss for the {n} quarter",
     "{p}: {s} elects a new chair after {n} votes",
@@ -70,3 +74,17 @@ def save(rows: list[dict], path: Path) -> Path:
         "".join(json.dumps({"id": row["id"], "text": row["text"]}) + "\n" for row in rows), encoding="utf-8"
     )
     return path
+
+
+TASK = {
+    "name": "clickbait",
+    "classes": [
+        {"name": "ordinary", "definition": "A headline that says what the article reports."},
+        {"name": "clickbait", "definition": "A headline that withholds what the article says, so that one clicks."},
+    ],
+    "guideline": "# Clickbait or ordinary?\nWould you know what happened? Then it is **ordinary**.",
+    "items_per_round": 30,
+    "budget_items": 90,
+    "raters_per_item": 3,
+}
+"""A task over the headlines, small enough for three rounds."""
