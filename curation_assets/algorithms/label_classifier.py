@@ -38,6 +38,8 @@ class Classifier(NamedTuple):
     intercepts: np.ndarray
     strength: np.ndarray
     shift: np.ndarray
+    threshold: np.ndarray = np.array([0.5], dtype=np.float32)
+    """float32[1], two classes: the probability of class 1 above which `predict` says 1."""
 
 
 def fit(
@@ -63,6 +65,7 @@ def fit(
     3. With a pool, one step of self-training: fitted again on the labels and on up to ``POOL_SAMPLE`` rows of the pool
        with their sharpened probabilities as targets, and calibrated to the probabilities of step 2 over the pool.
     4. With a prevalence, the intercepts are shifted until the mean probability over the pool is that.
+    5. With a pool and two classes, the threshold of greatest expected kappa over the pool, for `predict`.
 
     A class with a single label cannot be cross-validated: then the middle penalty is taken and the slope is left at 1. A
     class without a label is never predicted. The weights and steps are ours, chosen on seeds that the benchmark does
@@ -96,15 +99,29 @@ def fit(
         model = _calibrated(student, *_platt(_logits(*student, rows), softmax(logits, axis=1), np.ones(len(rows))))
     coefficients = model[0] @ rotation.T
     coefficients, intercepts = _all_classes(present, coefficients, model[1] - coefficients @ centre, classes)
-    shift = np.zeros(len(intercepts))
+    shift, threshold = np.zeros(len(intercepts)), 0.5
     if prevalence is not None:
         shift = _shift(_logits(coefficients, intercepts, pool), np.asarray(prevalence, dtype=np.float64))
+    if has_pool and classes == 2:
+        threshold = _kappa_threshold(softmax(_logits(coefficients, intercepts + shift, pool), axis=1)[:, 1])
     return Classifier(
         coefficients.astype(np.float32),
         (intercepts + shift).astype(np.float32),
         np.array([strength], dtype=np.float32),
         shift.astype(np.float32),
+        np.array([threshold], dtype=np.float32),
     )
+
+
+def predict(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
+    """The class to decide for, int64[n]: of two classes by the threshold of greatest expected kappa over the pool.
+
+    A rare class that is hard to tell is never more probable than not; the most probable class would then never be it.
+    """
+    found = probabilities(classifier, vectors)
+    if found.shape[1] == 2:
+        return (found[:, 1] > classifier.threshold[0]).astype(np.int64)
+    return found.argmax(axis=1).astype(np.int64)
 
 
 def probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
@@ -240,6 +257,23 @@ def _shift(logits: np.ndarray, prevalence: np.ndarray) -> np.ndarray:
         if np.abs(step).max() < 1e-6:
             break
     return shift[1:] - shift[0] if len(shift) == 2 else shift - shift.mean()
+
+
+def _kappa_threshold(positive: np.ndarray) -> float:
+    """The threshold of greatest expected kappa, were these probabilities float[n] right: the table's cells are their sums.
+
+    As for the F measure (Lipton, Elkan & Naryanaswamy 2014) the best set is always the top of the score.
+    """
+    ordered = np.sort(positive.astype(np.float64))[::-1]
+    n, total = len(ordered), ordered.sum()
+    taken = np.arange(1, n)
+    hits = np.cumsum(ordered)[:-1]
+    observed = (n - taken - total + 2 * hits) / n
+    chance = (taken * total + (n - taken) * (n - total)) / n**2
+    if n < 2 or not (chance < 1 - 1e-12).all():
+        return 0.5
+    best = int(((observed - chance) / (1 - chance)).argmax())
+    return float((ordered[best] + ordered[best + 1]) / 2)
 
 
 def _check(vectors, labels, classes, pool, item_weights, prevalence) -> None:  # noqa: ANN001
