@@ -116,7 +116,9 @@ def fit(
 def predict(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
     """The class to decide for, int64[n]: of two classes by the threshold of greatest expected kappa over the pool.
 
-    A rare class that is hard to tell is never more probable than not; the most probable class would then never be it.
+    A rare class that is hard to tell is never more probable than not; the most probable class would then never be it:
+    hate speech in tweets, 300 labels, kappa .25 against .16. Where classes are easy to tell the most probable class is
+    the better choice by .015 (clickbait titles), since the probabilities of a model of few labels are cautious.
     """
     found = probabilities(classifier, vectors)
     if found.shape[1] == 2:
