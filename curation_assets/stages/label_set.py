@@ -323,7 +323,8 @@ def find_errors(
 
     Labels of crowds and language models are held against the model fitted on the experts' labels where there is one, else
     against cross-validation over themselves; records that experts have settled are left out, they are known. The experts'
-    own labels of the train half are held against cross-validation; the other half is never fitted on.
+    own labels of the train half are held against cross-validation; the other half is never fitted on. Of few labels chosen at
+    the boundary most so flagged are hard rather than wrong (one in ten was wrong, benchmarks/label_errors.py): look twice.
     """
     record_ids, vectors = warehouse.vectors()
     pool = Pool(record_ids, vectors, {record: row for row, record in enumerate(record_ids)})
