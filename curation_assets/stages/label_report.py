@@ -19,6 +19,9 @@ from curation_assets.stages.label_set import label_set
 from curation_assets.stages.label_task import label_task
 from curation_assets.warehouse import Warehouse
 
+LEAST_DRAWN = 20
+"""Labelled records drawn at random below which no share of the pool is told: a handful of heavy ones would carry it. Ours."""
+
 FIGURES = {
     "section": pl.String,
     "figure": pl.String,
@@ -95,10 +98,11 @@ def _row(section: str, name: str, value: float | None, sentence: str, **more: An
 def set_figures(warehouse: Warehouse, task: Task, config: LabelReportConfig) -> list[dict[str, Any]]:
     """How large the pool and the set with its halves are, and their shares of each class; the pool's are estimated."""
     pool = warehouse.rows("filtered.records")
-    records = warehouse.query("select label, half, weight from label_set.records")
+    records = warehouse.query("select label, half, weight, sampling_probability from label_set.records")
     rows = [_row("sets", "pool", pool, f"The pool has {pool:,} records.", n=pool)]
     weighted = records.filter(pl.col("weight") > 0)
     weight = weighted["weight"].to_numpy()
+    drawn_at_random = records["sampling_probability"].count()
     drawn = (
         np.random.default_rng(config.seed).multinomial(
             len(weight), np.full(len(weight), 1 / max(len(weight), 1)), config.replicates
@@ -108,13 +112,13 @@ def set_figures(warehouse: Warehouse, task: Task, config: LabelReportConfig) -> 
     )
     for name in task.class_names:
         is_class = (weighted["label"] == name).to_numpy().astype(float)
-        if not len(weight):
+        if drawn_at_random < LEAST_DRAWN:
             rows.append(
                 _row(
                     "sets",
                     "pool",
                     None,
-                    f"How much of the pool is {name} is unknown: no labelled record was drawn at random.",
+                    f"How much of the pool is {name} is unknown: {drawn_at_random} labelled records were drawn at random, {LEAST_DRAWN} are wanted.",
                     **{"class": name},
                     n=0,
                 )
