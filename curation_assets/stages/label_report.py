@@ -118,7 +118,8 @@ def set_figures(warehouse: Warehouse, task: Task, config: LabelReportConfig) -> 
                     "sets",
                     "pool",
                     None,
-                    f"How much of the pool is {name} is unknown: {drawn_at_random} labelled records were drawn at random, {LEAST_DRAWN} are wanted.",
+                    f"How much of the pool is {name} is unknown: of the labelled records {drawn_at_random} were drawn at random, "
+                    f"{LEAST_DRAWN} are wanted.",
                     **{"class": name},
                     n=0,
                 )
