@@ -12,7 +12,7 @@ both baselines train the same model, `label_classifier.fit`. Baselines: *all tru
 whole pool as a crowd sees it whose idea of the class is another one: it overlooks some kinds of positives and takes some
 kinds of negatives for positive (kinds are k-means clusters) until crowd-expert kappa is about .6.
 
-    kappa    of the last model with the true classes of the test items
+    kappa    of the last model with the true classes of the test items; --decide threshold for classes hard to tell
     ratio    to the model trained on all true labels of the pool
     area     mean of kappa over the number of training labels, from 10 to the last
 
@@ -43,6 +43,12 @@ from curation_assets.algorithms.label_rounds import Round, is_evaluation, pool_w
 FIRST_LABELS, MOST_TRAINING = 10, 300
 ROUNDS, ROUND_SIZE, EVALUATION_SHARE = 10, 49, 0.37
 SLIP, CROWD_KAPPA = 0.05, 0.6
+
+DECISIONS = {
+    "most-probable": lambda classifier, vectors: label_classifier.probabilities(classifier, vectors).argmax(axis=1),
+    "threshold": label_classifier.predict,
+}
+DECIDE = {"by": DECISIONS["most-probable"]}
 
 Pick = Callable[[np.ndarray, np.ndarray, int, np.ndarray, int], np.ndarray]
 """(vectors, probabilities, size, labelled rows, seed) → the rows to label next."""
@@ -76,8 +82,10 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", help="only those whose name contains one of these words")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for the vectors")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder with the labelled sets")
+    parser.add_argument("--decide", choices=list(DECISIONS), default="most-probable", help="how a model names a class")
     parser.add_argument("--scale", type=int, metavar="N", help="time one queue on N made-up vectors of 384 dimensions")
     options = parser.parse_args()
+    DECIDE["by"] = DECISIONS[options.decide]
     if options.scale:
         print_scale(options.scale)
         return
@@ -179,7 +187,7 @@ def majority(ratings: np.ndarray) -> np.ndarray:
 
 def test_kappa(one: Task, classifier: label_classifier.Classifier) -> float:
     """The kappa of a model with the true classes of the test items; 0 where it predicts one class only."""
-    predicted = label_classifier.probabilities(classifier, one.test).argmax(axis=1)
+    predicted = DECIDE["by"](classifier, one.test)
     return cohen_kappa(predicted, one.test_truth, replicates=2).value or 0.0
 
 
@@ -224,7 +232,7 @@ def loop(one: Task, pick: Pick, seed: int) -> Run:
         sizes.append(len(trains))
         kappas.append(test_kappa(one, classifier))
         probabilities = label_classifier.probabilities(classifier, one.pool)
-        of_round.append((len(rows), probabilities.argmax(axis=1)))
+        of_round.append((len(rows), DECIDE["by"](classifier, one.pool)))
         if number == ROUNDS:
             break
         found, spent = cpu_timed(partial(pick, one.pool, probabilities, ROUND_SIZE, rows, seed * ROUNDS + number))
@@ -354,16 +362,15 @@ def print_scale(n: int) -> None:
     vectors = clustered_vectors(n)
     rng = np.random.default_rng(0)
     labelled = rng.choice(n, 300, replace=False)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"\n## One queue of 300 from {n:,} × {vectors.shape[1]}\n")
-    print("| predicted positive | seconds | CPU s | peak memory above the vectors, MB |\n|---|---|---|---|")
+    print("| predicted positive | seconds | CPU s | peak memory so far, vectors included, MB |\n|---|---|---|---|")
     scores = vectors @ rng.standard_normal(vectors.shape[1]).astype(np.float32)
     for share in (0.05, 0.5):
         positive = 1 / (1 + np.exp(-8 * (scores - np.quantile(scores, 1 - share))))
         started = time.perf_counter()
         probabilities = np.column_stack([1 - positive, positive])
         _, spent = cpu_timed(partial(next_items, vectors, probabilities, 300, labelled=labelled))
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"| {share:.0%} | {time.perf_counter() - started:.1f} | {spent:.1f} | {peak:,.0f} |", flush=True)
 
 

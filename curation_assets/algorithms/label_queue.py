@@ -14,7 +14,11 @@ from curation_assets.algorithms.kmeans import default_k, kmeans
 from curation_assets.algorithms.sampling import uniforms
 
 NEAR_DUPLICATE = 0.95  # cosine above which two items are one question to an expert (SemDeDup cuts at .9-.99)
-PAIR_SHARE, UNCERTAIN_SHARE, RANDOM_SHARE = 0.3, 0.65, 0.05  # ours: benchmarks/expert_loop.py
+PAIR_SHARE, UNCERTAIN_SHARE, RANDOM_SHARE = (
+    0.3,
+    0.65,
+    0.05,
+)  # ours: best of a few mixes on four seeds, within their noise
 NEARLY_EMPTY = 0.002  # ours: a class predicted for a smaller share of the items has no border to look along
 RADIUS_QUANTILE = 0.9  # of the members' distances to their centroid: the radius of a cluster in the overlap test
 PAIRS_PER_CLUSTER_PAIR = 16
@@ -79,7 +83,7 @@ def next_items(
        ``OVERLAPS_PER_CLUSTER`` greatest of each cluster count. In overlapping clusters the nearest pairs across are
        taken, each item once: first from the pair of clusters visited least so far (coverage), then the nearest.
     3. *uncertain* (``uncertain_share``): the least margins between the two most probable classes (Scheffer et al. 2001).
-       Spreading them, by k-means (Zhdanov 2019) or by D-optimal design, lost .02 of kappa on clickbait titles.
+       Not spread: k-means (Zhdanov 2019) and D-optimal design came out .01-.03 lower on four or five seeds of clickbait.
     4. *top_of_score*: a class predicted for less than ``nearly_empty`` of the candidates has no border yet. Where one
        has any such class, the items most probably of it stand in for the pairs, evenly for every such class.
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from curation_assets.algorithms.label_classifier import Classifier, fit, probabilities
+from curation_assets.algorithms.agreement import cohen_kappa
+from curation_assets.algorithms.label_classifier import Classifier, fit, predict, probabilities
 
 
 def drawn(seed: int, n: int, shares: tuple[float, ...], d: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -63,6 +64,18 @@ def test_it_is_stored_without_loss_and_fitted_alike_twice():
     assert np.array_equal(probabilities(stored, vectors), probabilities(classifier, vectors))
     again = fit(vectors, labels, classes=3, pool=vectors, prevalence=np.array([0.6, 0.2, 0.2]))
     assert all(np.array_equal(a, b) for a, b in zip(classifier, again, strict=True))
+
+
+def test_a_rare_class_that_is_hard_to_tell_is_still_decided_for():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((8_000, 12))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    chance = 1 / (1 + np.exp(3.6 - 4 * vectors[:, 0]))  # nowhere likely, and likelier at one end
+    truth = (rng.random(8_000) < chance).astype(int)
+    classifier = fit(vectors[:2_000], truth[:2_000], classes=2, pool=vectors)
+    by_threshold = cohen_kappa(predict(classifier, vectors[2_000:]), truth[2_000:], replicates=2).value
+    by_half = cohen_kappa(probabilities(classifier, vectors[2_000:]).argmax(axis=1), truth[2_000:], replicates=2).value
+    assert by_threshold > (by_half or 0) + 0.05 and classifier.threshold[0] < 0.4
 
 
 def test_errors_say_what_to_do():

@@ -99,3 +99,13 @@ def test_pool_weights_give_the_pools_kappa_where_the_labels_alone_do_not():
         naive.append(cohen_kappa(model[rows], expert[rows], replicates=10).value)
     assert np.mean(estimates) == pytest.approx(truth, abs=0.03)
     assert abs(np.mean(naive) - truth) > 0.1
+
+
+def test_a_few_heavy_items_give_no_interval():
+    rng = np.random.default_rng(0)
+    expert = rng.integers(0, 2, 200)
+    model = np.where(rng.random(200) < 0.1, 1 - expert, expert)
+    even = weighted_kappa(model, expert, np.ones(200))
+    heavy = weighted_kappa(model, expert, np.where(np.arange(200) < 12, 500.0, 1.0))
+    assert even.low < even.value < even.high
+    assert heavy.value is not None and heavy.low is None and heavy.high is None
