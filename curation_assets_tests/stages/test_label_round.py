@@ -78,7 +78,7 @@ def test_rounds_of_labels_make_a_model_and_end_and_a_new_concept_opens_them_agai
     assert last["labels_train"] + last["labels_evaluate"] == last["items_used"]
     assert last["expert_kappa"] == pytest.approx(0.8, abs=0.25) and last["model_kappa"] is not None
     curve = warehouse.query("from label_model.curve order by round")
-    assert curve["round"].to_list() == list(range(1, len(curve) + 1)) and curve["labels"].is_sorted()
+    assert len(curve) and curve["round"].is_unique().all() and curve["labels"].is_sorted()
     assert warehouse.value("select count(distinct record_id) = count(*) as once from label_queue.items")
     assert len(next_round(warehouse, task, LabelQueueConfig(keep_labelling=True)).items) == 30
 

@@ -8,7 +8,7 @@ select
   revision::varchar as revision,        -- hash of the parameters, or of the files of a fine-tuned model
   embedded_by::varchar as embedded_by,  -- embedded: model and revision of the embeddings it was fitted on, and no others fit it
   classes::varchar[] as classes,        -- the classes, in the order of its outputs
-  parameters::json as parameters,       -- embedded: {coefficients: [[…]], intercepts, strength, shift} as algorithms/label_classifier.py has them; fine_tune and lora: {folder}, below <database>.models
+  parameters::json as parameters,       -- embedded: {coefficients: [[…]], intercepts, strength, shift, threshold} as algorithms/label_classifier.py has them; fine_tune and lora: {folder}, below <database>.models
   fitted_on::varchar as fitted_on,      -- hash of the labels and settings: with the same ones nothing is fitted again
   fitted_at::timestamptz as fitted_at   -- when
 from incoming
