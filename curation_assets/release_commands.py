@@ -13,7 +13,9 @@ def release(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder to write; it must not exist. Default: releases/ID beside the database.", file_okay=False
+            "--out",
+            help="Folder to write; it must not exist. Default: releases/ID beside the database.",
+            file_okay=False,
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set on its card.")] = None,
@@ -26,7 +28,9 @@ def release(
     ] = None,
     chat_template: Annotated[
         str | None,
-        typer.Option(help="A tokenizer (folder or hub id) whose chat template makes the column text of the format messages."),
+        typer.Option(
+            help="A tokenizer (folder or hub id) whose chat template makes the column text of the format messages."
+        ),
     ] = None,
     recipe: Annotated[
         Path | None,
@@ -99,4 +103,6 @@ def verify(
         print("\n".join(differences), file=sys.stderr)
         print(f"{folder} is NOT as its manifest says ({len(differences)} differences).", file=sys.stderr)
         raise typer.Exit(FAILED)
-    print(f"{folder}: {len(manifest['files'])} files are, byte for byte, what the manifest says. Release hash {stated}.")
+    print(
+        f"{folder}: {len(manifest['files'])} files are, byte for byte, what the manifest says. Release hash {stated}."
+    )

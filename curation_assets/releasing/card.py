@@ -16,16 +16,24 @@ from curation_assets.releasing.material import Facts
 
 FILE = "README.md"
 
-LICENSES = frozenset(
-    "apache-2.0 mit openrail bigscience-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear "
-    "c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 "
-    "cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
-    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 "
-    "lgpl lgpl-2.1 lgpl-3.0 isc mpl-2.0 ms-pl ncsa odc-by odbl ofl-1.1 osl-3.0 pddl postgresql unlicense zlib".split()
-)
+_NAMES = """
+apache-2.0 mit openrail bigscience-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause
+bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
+cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl
+gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc mpl-2.0 ms-pl ncsa odc-by odbl ofl-1.1 osl-3.0 pddl postgresql
+unlicense zlib
+"""
+LICENSES = frozenset(_NAMES.split())
 """Identifiers the hub knows (hub documentation, "Licenses"); any other licence is `other` there."""
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 LARGER_SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
@@ -55,7 +63,6 @@ def header(manifest: Manifest, files: Sequence[DataFile], facts: Facts) -> dict[
     """The YAML header: one config a format, one Parquet file a split; JSONL lies beside and is not loaded twice."""
     tables = [file for file in files if file.path.endswith(".parquet")]
     formats = list(dict.fromkeys(file.format for file in tables))
-    order = ("train", "validation", "test")
     return {
         "pretty_name": manifest["name"],
         "license": card_licenses(facts.composition),
@@ -70,11 +77,7 @@ def header(manifest: Manifest, files: Sequence[DataFile], facts: Facts) -> dict[
             {
                 "config_name": format,
                 **({"default": True} if at == 0 else {}),
-                "data_files": [
-                    {"split": file.split, "path": file.path}
-                    for file in sorted(tables, key=lambda file: order.index(file.split))
-                    if file.format == format
-                ],
+                "data_files": [{"split": file.split, "path": file.path} for file in tables if file.format == format],
             }
             for at, format in enumerate(formats)
         ],
@@ -141,14 +144,13 @@ def prose(manifest: Manifest, files: Sequence[DataFile], facts: Facts, descripti
 def _files(files: Sequence[DataFile]) -> Iterator[str]:
     yield "\n## Files\n"
     yield "Each format is a folder, each split a Parquet file; the JSONL beside it has the same rows.\n"
-    rows = [
-        {"format": file.format, "split": file.split, "rows": f"{file.rows:,}", "columns": ", ".join(file.schema.names)}
-        for file in files
-        if file.path.endswith(".parquet")
-    ]
-    yield "| format | split | rows | columns |\n|---|---|---|---|"
-    yield from (f"| {row['format']} | {row['split']} | {row['rows']} | {row['columns']} |" for row in rows)
-    first = rows[0]["format"]
+    tables = [file for file in files if file.path.endswith(".parquet")]
+    yield "| format | rows | columns |\n|---|---|---|"
+    for format in dict.fromkeys(file.format for file in tables):
+        splits = [file for file in tables if file.format == format]
+        rows = ", ".join(f"{file.rows:,} {file.split}" for file in splits)
+        yield f"| {format} | {rows} | {', '.join(splits[0].schema.names)} |"
+    first = tables[0].format
     yield f'\n```python\nimport datasets\n\nset_ = datasets.load_dataset("FOLDER", "{first}")\n```\n'
     yield (
         "Rows of `train` stand in the order of training. `inclusion_probability` is the chance with which a record was selected: "
@@ -164,10 +166,14 @@ def _how_it_was_made(manifest: Manifest, facts: Facts) -> Iterator[str]:
     for stage in facts.funnel["stage"].unique(maintain_order=True):
         part = facts.funnel.filter(pl.col("stage") == stage)
         first = part.row(0, named=True)
-        rules = "; ".join(f"{rule} {count:,}" for rule, count in part.select("rule", "dropped_by_rule").iter_rows() if rule)
+        rules = "; ".join(
+            f"{rule} {count:,}" for rule, count in part.select("rule", "dropped_by_rule").iter_rows() if rule
+        )
         numbers = " | ".join(f"{first[name]:,}" for name in ("rows_in", "rows_dropped", "rows_out"))
         yield f"| {stage} | {numbers} | {_escaped(rules)} |"
-    judges = "; ".join(f"{row['judge']} (revision {row['revision']}, {row['records']:,} records)" for row in facts.judges.to_dicts())
+    judges = "; ".join(
+        f"{row['judge']} (revision {row['revision']}, {row['records']:,} records)" for row in facts.judges.to_dicts()
+    )
     yield f"\nQuality was judged by: {_escaped(judges)}."
     yield f"\nSelection: {_escaped(_settings(facts.stages['curated_set']['config']))}."
     split = manifest["reproducible"]["config"]["release"]

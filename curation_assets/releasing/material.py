@@ -15,7 +15,17 @@ from curation_assets.releasing.formats import Releasable, repaired
 from curation_assets.tables import SQL
 from curation_assets.warehouse import Spool, StaleError, Warehouse
 
-MADE_OF = ("raw", "cleaned", "deduped", "filtered", "embeddings", "clusters", "density", "quality_scores", "curated_set")
+MADE_OF = (
+    "raw",
+    "cleaned",
+    "deduped",
+    "filtered",
+    "embeddings",
+    "clusters",
+    "density",
+    "quality_scores",
+    "curated_set",
+)
 """The stages a release is made of, in the order of the graph."""
 
 TABLES = (
@@ -85,7 +95,9 @@ def facts(warehouse: Warehouse) -> Facts:
     )
 
 
-def reproducible(warehouse: Warehouse, found: Facts, release_code: str, release_config: Mapping[str, Any]) -> dict[str, Any]:
+def reproducible(
+    warehouse: Warehouse, found: Facts, release_code: str, release_config: Mapping[str, Any]
+) -> dict[str, Any]:
     """The manifest's reproducible part but for the files: hashes of tables, code versions, configurations, sources.
 
     What `raw` was told is in the sources' settings, so that reading the same files again under no new config is the same.
@@ -99,7 +111,8 @@ def reproducible(warehouse: Warehouse, found: Facts, release_code: str, release_
             "curation-assets": __version__,
             "stages": {name: row["code_version"] for name, row in stages.items()} | {"release": release_code},
         },
-        "config": {name: row["config"] for name, row in stages.items() if name != "raw"} | {"release": dict(release_config)},
+        "config": {name: row["config"] for name, row in stages.items() if name != "raw"}
+        | {"release": dict(release_config)},
         "sources": found.sources,
     }
 
@@ -145,7 +158,9 @@ def split_records(
     A group is what duplicates, a shared prompt, a shared source document or an equal field connects.
     """
     suffixes = [suffix for suffix, format in SUFFIXES.items() if format in MANY_RECORDS]
-    members = ask(warehouse, "belongs_to", tables=list(MANY_RECORDS), table_suffixes=suffixes, field=field).sort("record_id")
+    members = ask(warehouse, "belongs_to", tables=list(MANY_RECORDS), table_suffixes=suffixes, field=field).sort(
+        "record_id"
+    )
     if field and members["field"].is_null().all():
         raise ValueError(f"group_field: no record of the curated set has a field {field!r}.")
     prompts = pl.DataFrame(_prompts(spool), schema={"record_id": pl.String, "prompt": pl.String}, orient="row")
@@ -164,7 +179,9 @@ def _prompts(spool: Spool) -> Iterator[tuple[str, str]]:
         for row in batch.to_pylist():
             if row["original"] is None:
                 continue
-            asked = next((turn for turn in conversation(row["kind"], row["original"]).prompt if turn.role == "user"), None)
+            asked = next(
+                (turn for turn in conversation(row["kind"], row["original"]).prompt if turn.role == "user"), None
+            )
             if asked is not None and asked.content.strip():
                 words = " ".join(asked.content.casefold().split())
                 yield row["record_id"], hashlib.md5(words.encode(), usedforsecurity=False).hexdigest()
