@@ -179,8 +179,9 @@ def _how_it_was_made(manifest: Manifest, facts: Facts) -> Iterator[str]:
     split = manifest["reproducible"]["config"]["release"]
     yield (
         f"\nSplits: {split['validation_share']:.3g} of the records for validation and {split['test_share']:.3g} for test, by group: "
-        f"{manifest['groups']:,} groups of records that are connected by near-duplication, the same prompt, the same source "
-        "document or the same owner's id; a group is in one split as a whole. A group's split is a hash of its name and the "
+        f"{manifest['groups']:,} groups of records that are connected by near-duplication (Jaccard similarity of "
+        f"{split['split_jaccard']:.3g} or more, or a duplicate of both), the same prompt, the same source document or the same "
+        "owner's id; a group is in one split as a whole. A group's split is a hash of its name and the "
         "seed, so it is the same in a later release."
     )
     if split.get("chat_template"):
@@ -231,8 +232,8 @@ def limits(manifest: Manifest, facts: Facts) -> Iterator[str]:
     if unknown:
         yield f"The language of {unknown:,} records could not be told."
     for left in manifest["left_out"]:
-        where = f"the format {left['format']}" if left["format"] else "every format"
-        yield f"{left['records']:,} records of kind {left['kind']} are not in {where}: {left['reason']}."
+        where = f"in the format {left['format']}" if left["format"] else "released at all"
+        yield f"{left['records']:,} records of kind {left['kind']} are not {where}: {left['reason']}."
     if manifest["differing_from_measured_text"]:
         yield (
             f"{manifest['differing_from_measured_text']:,} conversations, repaired turn by turn, differ in form from the one text "

@@ -83,6 +83,13 @@ class ReleaseConfig(dg.Config):
     )
     validation_share: float = Field(default=0.05, ge=0, lt=1, description="Share of the records for validation.")
     test_share: float = Field(default=0.05, ge=0, lt=1, description="Share of the records for test.")
+    split_jaccard: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of word 5-grams from which records stay in one split, beside the duplicates that "
+        "were merged.",
+    )
     group_field: str | None = Field(
         default=None,
         description="A field of the original records that names what they are parts of (url, doc_id, …): records that agree in "
@@ -220,7 +227,14 @@ def write_data(warehouse: Warehouse, config: ReleaseConfig, draft: Path, places:
     shares = {"test": config.test_share, "validation": config.validation_share}
     with material.material(warehouse) as spool:
         try:
-            split = material.split_records(warehouse, spool, shares, field=config.group_field, seed=config.seed)
+            split = material.split_records(
+                warehouse,
+                spool,
+                shares,
+                min_jaccard=config.split_jaccard,
+                field=config.group_field,
+                seed=config.seed,
+            )
         except ValueError as error:
             raise dg.Failure(f"release: {error}") from error
         kinds, has_labels = kinds_of(spool, labels)
