@@ -111,7 +111,7 @@ def reproducible(
     What `raw` was told is in the sources' settings, so that reading the same files again under no new config is the same.
     """
     names = [name for name in (*TABLES, LABELS) if name != LABELS or warehouse.has_table(LABELS)]
-    hashes = {name: warehouse.content_hash(name) for name in names}
+    hashes = warehouse.content_hashes(names)
     stages = {name: found.stages[name] for name in MADE_OF if name in found.stages}
     return {
         "tables": {name: {"rows": rows, "hash": content} for name, (rows, content) in hashes.items()},

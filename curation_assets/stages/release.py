@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 from matplotlib.figure import Figure
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import logger, reporter
@@ -122,6 +122,13 @@ class ReleaseConfig(dg.Config):
             raise ValueError(f"no such columns: {', '.join(unknown)}; there are {', '.join(PROVENANCE)}")
         return provenance
 
+    @field_validator("test_share")
+    @classmethod
+    def _leaves_train(cls, share: float, info: ValidationInfo) -> float:
+        if share + info.data.get("validation_share", 0) >= 1:
+            raise ValueError("validation_share and test_share sum to less than 1: the rest is train")
+        return share
+
     @property
     def reproduced(self) -> dict[str, Any]:
         """The settings that decide what a release holds."""
@@ -141,8 +148,6 @@ class Written(NamedTuple):
     """Format (null for all of them), kind, reason, records."""
     message_fields_left_out: list[str]
     differing_from_measured_text: int
-    template: str | None
-    """Source of the chat template that was applied."""
 
 
 @dg.asset(
@@ -161,12 +166,13 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse:
     started = warehouse.begin()
     place = Path(config.folder).expanduser().absolute() if config.folder else None
     refuse_taken(place)
+    template, source = load_template(config)
     found = material.facts(warehouse)
     checks = passed_checks(warehouse)
     releases = place.parent if place else warehouse.path.parent / "releases"
     with folder.draft(releases, warehouse.path) as draft, warehouse.spool() as places:
-        written = write_data(warehouse, config, draft, places)
-        manifest = describe(warehouse, config, found, checks, written, draft) | because(context, warehouse)
+        written = write_data(warehouse, config, template, draft, places)
+        manifest = describe(warehouse, config, found, checks, written, source, draft) | because(context, warehouse)
         manifest = finish(manifest, config, found, written, draft)
         known = known_release(warehouse, manifest["release_hash"])
         places_to_look = [place] if place else [*([Path(known)] if known else []), releases / manifest["release_id"]]
@@ -217,12 +223,13 @@ def passed_checks(warehouse: Warehouse) -> list[checking.Check]:
 # --- data -----------------------------------------------------------------------------------------------------------
 
 
-def write_data(warehouse: Warehouse, config: ReleaseConfig, draft: Path, places: Spool) -> Written:
+def write_data(
+    warehouse: Warehouse, config: ReleaseConfig, template: ChatTemplate | None, draft: Path, places: Spool
+) -> Written:
     """Write the data files below the draft, and where each record stands to `places`.
 
     Raises dagster's Failure if the config asks for what cannot be, or no record fits any format.
     """
-    template, source = load_template(config)
     labels = material.settled_labels(warehouse)
     shares = {"test": config.test_share, "validation": config.validation_share}
     with material.material(warehouse) as spool:
@@ -252,7 +259,7 @@ def write_data(warehouse: Warehouse, config: ReleaseConfig, draft: Path, places:
         else:
             files.append(made)
     rows.folder.rmdir()
-    return Written(files=files, groups=split["group"].n_unique(), template=source, **counted)
+    return Written(files=files, groups=split["group"].n_unique(), **counted)
 
 
 def load_template(config: ReleaseConfig) -> tuple[ChatTemplate | None, str | None]:
@@ -361,12 +368,13 @@ def describe(
     found: material.Facts,
     checks: list[checking.Check],
     written: Written,
+    template_source: str | None,
     draft: Path,
 ) -> manifests.Manifest:
     """The manifest but for the card, the metadata and its own hash."""
     reproducible = material.reproducible(warehouse, found, CODE_VERSION, config.reproduced)
-    if written.template:
-        reproducible["chat_template"] = manifests.digest(written.template)
+    if template_source:
+        reproducible["chat_template"] = manifests.digest(template_source)
     reproducible["seeds"] = manifests.seeds(reproducible["config"])
     reproducible["data_files"] = {
         file.path: manifests.file_entry(draft / file.path, file.rows) for file in written.files

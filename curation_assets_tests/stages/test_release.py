@@ -97,8 +97,11 @@ def without_checks(warehouse, assets, ops):
 
 
 def why(result):
+    """What a run that failed says, at the root."""
     error = result.get_step_failure_events()[0].step_failure_data.error
-    return (error.cause or error).message
+    while error.cause is not None:
+        error = error.cause
+    return error.message
 
 
 @pytest.fixture(scope="module")
