@@ -43,6 +43,13 @@ LARGER_SIZES = (
 )
 """The hub's size categories (hub documentation, dataset card metadata)."""
 
+WHY = {
+    "manual": "on request",
+    "new data": "because new data had come",
+    "drift": "because new data had drifted from the old",
+    "erasure": "because records were erased",
+}
+
 LANGUAGE_SHARE = 0.01
 """A language is in the header from this share of the records on. Ours."""
 
@@ -132,7 +139,9 @@ def prose(manifest: Manifest, files: Sequence[DataFile], facts: Facts, descripti
     if description:
         yield f"{description}\n"
     counted = ", ".join(f"{records:,} {split}" for split, records in manifest["splits"].items())
-    yield f"{manifest['records']:,} records ({counted}), about {manifest['tokens']:,} tokens. Release `{manifest['release_id']}`."
+    yield f"{manifest['records']:,} records ({counted}), about {manifest['tokens']:,} tokens."
+    after = f"; it follows release `{manifest['supersedes']}`" if manifest["supersedes"] else ""
+    yield f"\nRelease `{manifest['release_id']}`, made {WHY[manifest['reason']]}{after}."
     yield from _files(files)
     yield from _how_it_was_made(manifest, facts)
     yield from _sources(facts)

@@ -208,7 +208,7 @@ def refuse_taken(place: Path | None) -> None:
     except NoRelease as error:
         raise dg.Failure(
             f"release: {place} exists and is no release, and nothing is ever overwritten. Name another folder."
-        ) from error
+        ) from None
 
 
 def passed_checks(warehouse: Warehouse) -> list[checking.Check]:
@@ -243,7 +243,7 @@ def write_data(
                 seed=config.seed,
             )
         except ValueError as error:
-            raise dg.Failure(f"release: {error}") from error
+            raise dg.Failure(f"release: {error}") from None
         kinds, has_labels = kinds_of(spool, labels)
         chosen = formats.chosen_formats([one.value for one in config.formats], kinds, has_labels=has_labels)
         rows = Rows(draft / ".rows")
@@ -269,7 +269,7 @@ def load_template(config: ReleaseConfig) -> tuple[ChatTemplate | None, str | Non
     try:
         return chat_template.load(config.chat_template, config.chat_template_revision)
     except NoChatTemplate as error:
-        raise dg.Failure(f"release: {error}") from error
+        raise dg.Failure(f"release: {error}") from None
 
 
 def kinds_of(spool: Spool, labels: dict[str, str] | None) -> tuple[set[str], bool]:
@@ -462,7 +462,7 @@ def put(draft: Path, places: list[Path], release_hash: str) -> tuple[Path, bool]
     try:
         folder.place(draft, places[-1])
     except FolderExists as error:
-        raise dg.Failure(f"release: {error}") from error
+        raise dg.Failure(f"release: {error}") from None
     return places[-1], True
 
 

@@ -17,6 +17,7 @@ from curation_assets.cli import app
 from curation_assets.definitions import ASSETS, LABEL_ASSETS
 from curation_assets.releasing.verify import read_manifest, verify
 from curation_assets.stages.cluster_profiles import cluster_profiles
+from curation_assets.stages.drift_report import drift_report
 from curation_assets.stages.eval_report import eval_report
 from curation_assets.stages.release import release
 from curation_assets.warehouse import Warehouse
@@ -26,7 +27,7 @@ the a of and to in is on that with river mountain garden window letter market br
 engine harvest island lantern painter forest kitchen station captain library summer history weather question answer travel
 machine country morning evening silver copper wooden quiet bright narrow early
 """
-STAGES = [asset for asset in ASSETS if asset not in (eval_report, cluster_profiles)]
+STAGES = [asset for asset in ASSETS if asset not in (eval_report, cluster_profiles, drift_report)]
 SHARES = {"validation_share": 0.2, "test_share": 0.2}
 
 
@@ -277,6 +278,7 @@ def test_the_card_tells_the_funnel_the_licence_and_that_nothing_was_evaluated(re
     for stage, rows_in in audit.funnel(warehouse).select("stage", "rows_in").iter_rows():
         assert f"| {stage} | {rows_in:,} |" in card
     assert "It has not been evaluated." in card
+    assert "made on request" in card
     assert read_manifest(folder)["release_hash"] in card
 
 
