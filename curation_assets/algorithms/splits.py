@@ -15,6 +15,9 @@ from curation_assets.algorithms.minhash import connected_components
 MAIN = "train"
 """The split that gets what no other takes."""
 
+HELD_OUT = "test"
+"""The split of what must not be trained on."""
+
 
 def groups(record_ids: pl.Series, links: pl.DataFrame, keys: Sequence[pl.Series] = ()) -> pl.Series:
     """Name the group of each record: the smallest id in its connected component.
@@ -45,7 +48,9 @@ def groups(record_ids: pl.Series, links: pl.DataFrame, keys: Sequence[pl.Series]
     return nodes.gather(smallest[place]).rename("group")
 
 
-def assign(groups: pl.Series, shares: Mapping[str, float], *, seed: int) -> pl.Series:
+def assign(
+    groups: pl.Series, shares: Mapping[str, float], *, seed: int, held_out: pl.Series | None = None
+) -> pl.Series:
     """Give each record the split of its group: one of `shares`, or MAIN for the rest.
 
     A group's draw is a hash of seed and name, uniform in [0, 1): below the first share it is in the first split, below the
@@ -53,8 +58,9 @@ def assign(groups: pl.Series, shares: Mapping[str, float], *, seed: int) -> pl.S
     is to have stays in MAIN; a split that this leaves empty gets the group of MAIN that fits it and has the smallest draw,
     where MAIN keeps another.
 
-    groups: str[n]. shares: split → share of the records, each in [0, 1), summing to less than 1. Returns str[n]. Raises
-    ValueError for other shares.
+    groups: str[n]. shares: split → share of the records, each in [0, 1), summing to less than 1. held_out: bool[n], records
+    that must not be trained on; their groups are in HELD_OUT whatever its share. Returns str[n]. Raises ValueError for other
+    shares.
     """
     if any(not 0 <= share < 1 for share in shares.values()) or sum(shares.values()) >= 1 or MAIN in shares:
         raise ValueError(
@@ -68,6 +74,8 @@ def assign(groups: pl.Series, shares: Mapping[str, float], *, seed: int) -> pl.S
     for split, share in shares.items():
         split_of[(drawn >= start) & (drawn < start + share) & (size <= room.get(split, 0))] = split
         start += share
+    if held_out is not None:
+        split_of[np.bincount(place, weights=held_out.to_numpy()) > 0] = HELD_OUT
     for split, limit in room.items():
         fitting = np.flatnonzero((split_of == MAIN) & (size <= limit))
         if not (split_of == split).any() and len(fitting) and (split_of == MAIN).sum() > 1:

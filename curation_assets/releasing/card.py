@@ -191,7 +191,8 @@ def _how_it_was_made(manifest: Manifest, facts: Facts) -> Iterator[str]:
         f"{manifest['groups']:,} groups of records that are connected by near-duplication (Jaccard similarity of "
         f"{split['split_jaccard']:.3g} or more, or a duplicate of both), the same prompt, the same source document or the same "
         "owner's id; a group is in one split as a whole. A group's split is a hash of its name and the "
-        "seed, so it is the same in a later release."
+        "seed, so it is the same in a later release; records on which a model of expert labels is evaluated "
+        "are in test."
     )
     if split.get("chat_template"):
         yield f"\nThe column `text` of the format messages is the chat template of `{_escaped(split['chat_template'])}`."

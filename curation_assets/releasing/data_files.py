@@ -83,7 +83,12 @@ class Rows:
         self._bytes = 0
 
     def add(self, format: str, split: str, place: int, record_id: str, row: Row) -> None:
-        """Take one row. place: its rank in the split, the same in every format; record_id: 32 characters."""
+        """Take one row. place: its rank in the split, the same in every format.
+
+        Raises ValueError for a record id that has not the 32 characters of ours.
+        """
+        if len(record_id) != _ID:
+            raise ValueError(f"{record_id!r} is no record id: they have {_ID} characters")
         self._present[format] |= present_fields(row)
         line = b"%012d%s%s\n" % (place, record_id.encode(), orjson.dumps(row))
         run = place // RUN_ROWS

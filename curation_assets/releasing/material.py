@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from curation_assets.algorithms import splits
 from curation_assets.readers.files import SUFFIXES
 from curation_assets.readers.kinds import CONVERSATIONS, Conversation, canonical_text, conversation
 from curation_assets.releasing.formats import Releasable, repaired
-from curation_assets.tables import SQL
+from curation_assets.tables import SQL, tables
 from curation_assets.warehouse import Spool, StaleError, Warehouse
 
 MADE_OF = (
@@ -110,7 +110,7 @@ def reproducible(
 
     What `raw` was told is in the sources' settings, so that reading the same files again under no new config is the same.
     """
-    names = [name for name in (*TABLES, LABELS) if name != LABELS or warehouse.has_table(LABELS)]
+    names = [name for name in (*TABLES, LABELS) if name != LABELS or (name in tables() and warehouse.has_table(name))]
     hashes = warehouse.content_hashes(names)
     stages = {name: found.stages[name] for name in MADE_OF if name in found.stages}
     return {
@@ -148,11 +148,22 @@ def read(kind: str, original: str, *, was_html: bool) -> Conversation:
     return repaired(conversation(kind, original), was_html=was_html)
 
 
-def settled_labels(warehouse: Warehouse) -> dict[str, str] | None:
-    """Class by record id from the settled labels, where there are such."""
+class Settled(NamedTuple):
+    """What the experts settled, where a labelling task has been worked on."""
+
+    labels: dict[str, str]
+    """Class by record id."""
+    evaluates: set[str]
+    """Records on which models are evaluated: never to be trained on."""
+
+
+def settled_labels(warehouse: Warehouse) -> Settled | None:
+    """The settled labels; None where there is no such table."""
     if not warehouse.has_table(LABELS):
         return None
-    return dict(warehouse.query("select record_id, label from label_set.records where label is not null").iter_rows())
+    rows = warehouse.query("select record_id, label, half from label_set.records where label is not null")
+    evaluates = set(rows.filter(pl.col("half") == "evaluate")["record_id"])
+    return Settled(dict(rows.select("record_id", "label").iter_rows()), evaluates)
 
 
 # --- splits ---------------------------------------------------------------------------------------------------------
@@ -166,11 +177,13 @@ def split_records(
     min_jaccard: float,
     field: str | None,
     seed: int,
+    held_out: Collection[str] = (),
 ) -> pl.DataFrame:
     """One row per record of the curated set: record_id, group, split, and its place in the split by the curated order.
 
     A group is what duplicates, a shared prompt, a shared source document or an equal field connects. Duplicates are those
-    that were merged before and, among the records themselves, those from min_jaccard on.
+    that were merged before and, among the records themselves, those from min_jaccard on. held_out: ids of records that are
+    to be in the test split.
     """
     suffixes = [suffix for suffix, format in SUFFIXES.items() if format in MANY_RECORDS]
     members = ask(warehouse, "belongs_to", tables=list(MANY_RECORDS), table_suffixes=suffixes, field=field)
@@ -182,7 +195,8 @@ def split_records(
     keys = [members[name] for name in ("file", "owner_id", "field", "prompt")]
     links = pl.concat([ask(warehouse, "links"), near_duplicates(spool, min_jaccard)])
     group = splits.groups(members["record_id"], links, keys)
-    split = splits.assign(group, shares, seed=seed)
+    held = members["record_id"].is_in(list(held_out))
+    split = splits.assign(group, shares, seed=seed, held_out=held)
     return members.select("record_id", group, split, "position").with_columns(
         place=pl.col("position").rank("ordinal").over("split").cast(pl.Int64) - 1
     )

@@ -205,7 +205,7 @@ def refuse_taken(place: Path | None) -> None:
         return
     try:
         read_manifest(place)
-    except NoRelease as error:
+    except NoRelease:
         raise dg.Failure(
             f"release: {place} exists and is no release, and nothing is ever overwritten. Name another folder."
         ) from None
@@ -230,7 +230,8 @@ def write_data(
 
     Raises dagster's Failure if the config asks for what cannot be, or no record fits any format.
     """
-    labels = material.settled_labels(warehouse)
+    settled = material.settled_labels(warehouse)
+    labels = settled.labels if settled else None
     shares = {"test": config.test_share, "validation": config.validation_share}
     with material.material(warehouse) as spool:
         try:
@@ -241,6 +242,7 @@ def write_data(
                 min_jaccard=config.split_jaccard,
                 field=config.group_field,
                 seed=config.seed,
+                held_out=settled.evaluates if settled else (),
             )
         except ValueError as error:
             raise dg.Failure(f"release: {error}") from None

@@ -79,6 +79,14 @@ def test_a_group_larger_than_its_split_stays_in_train():
         assert set(assign(names, {"test": 0.2}, seed=seed).to_list()[:50]) == {MAIN}
 
 
+def test_what_must_not_be_trained_on_takes_its_group_out_of_train():
+    names = pl.Series([f"group {number % 30}" for number in range(90)])
+    held = pl.Series([number in (4, 5) for number in range(90)])
+    found = assign(names, {"test": 0.0, "validation": 0.1}, seed=0, held_out=held)
+    assert names.filter(found == "test").unique().sort().to_list() == ["group 4", "group 5"]
+    assert (found == MAIN).sum() > 60
+
+
 @pytest.mark.parametrize("shares", [{"test": 1.0}, {"test": -0.1}, {"test": 0.5, "validation": 0.5}, {"train": 0.2}])
 def test_shares_that_leave_no_train_are_refused(shares):
     with pytest.raises(ValueError, match="sum to less than 1"):

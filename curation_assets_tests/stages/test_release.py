@@ -335,6 +335,25 @@ def test_asked_for_text_alone_every_kind_is_text(copy):
     assert len(rows) == copy.rows("curated_set.records")
 
 
+def test_settled_labels_are_released_and_what_they_evaluate_on_is_never_trained_on(copy):
+    chosen = copy.query("select record_id from curated_set.records where kind = 'document' order by record_id limit 12")
+    settled = chosen.with_row_index().select(
+        "record_id",
+        label=pl.when(pl.col("index") % 2 == 0).then(pl.lit("sea")).otherwise(pl.lit("land")),
+        half=pl.when(pl.col("index") < 6).then(pl.lit("evaluate")).otherwise(pl.lit("train")),
+    )
+    with copy.transaction("label_set", "a run") as commit:
+        commit.connection.register("settled", settled.to_arrow())
+        commit.connection.execute("create schema label_set")
+        commit.connection.execute("create table label_set.records as from settled")
+    assert make(copy, formats=["classification"], **SHARES).success
+    folder = next((copy.path.parent / "releases").iterdir())
+    released = dict(rows_of(folder, "classification").select("record_id", "label").iter_rows())
+    assert released == dict(settled.select("record_id", "label").iter_rows())
+    tested = set(rows_of(folder, "classification", "test")["record_id"])
+    assert set(settled.filter(half="evaluate")["record_id"]) <= tested
+
+
 def test_datasets_loads_the_folder(released, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
