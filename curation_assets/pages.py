@@ -26,6 +26,7 @@ NOT_PREVIEWED = (
     "source_row",
     "record_time",
     "has_owner_id",
+    "manifest",
 )
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
 
@@ -122,6 +123,7 @@ MAIN_TABLES = {
     "label_queue": "label_queue.items",
     "label_set": "label_set.records",
     "label_report": "label_report.figures",
+    "release": "release.releases",
 }
 """The table each asset is counted by, in flow order."""
 

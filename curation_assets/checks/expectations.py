@@ -130,6 +130,15 @@ SUITES: dict[str, list[Expect]] = {
         _between("sampling_probability", 0, 1, strict_min=True),
         _between("distance", 0, 2),
     ],
+    "release": [
+        *_key("release_id"),
+        Expect("ExpectColumnValueLengthsToEqual", {"column": "release_hash", "value": 64}),
+        _between("records", 1, None),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "reason", "value_set": ["manual", "new data", "drift", "erasure"]},
+        ),
+    ],
     "eval_report": [
         Expect(
             "ExpectColumnValuesToBeInSet",
