@@ -14,6 +14,7 @@ are those of tables and columns that `tables()` read off sql/.
 import contextlib
 import hashlib
 import json
+import secrets
 import shutil
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from pydantic import Field
 
 from curation_assets.home import default_database
 from curation_assets.progress import logger
-from curation_assets.tables import Table, tables
+from curation_assets.tables import SQL, Table, tables
 
 SECONDS_BEFORE_SAYING_WE_WAIT = 5
 SPOOL_ROWS = 16_384
@@ -44,6 +45,9 @@ PRINTED_ROWS = 1_000
 
 DatabaseError = duckdb.Error
 """What DuckDB raises, for modules that may not import it."""
+
+CHAIN_START = "0" * 64
+"""previous_hash of the first row of ledger.runs that is chained."""
 
 _held_run_locks: dict[str, FileLock] = {}
 """Run locks this process holds, by database. A run is one process; they end with it at the latest."""
@@ -372,6 +376,7 @@ class Commit:
         self.run_id = run_id
         self.notes: dict[str, Any] = {}
         self.rows_dropped = 0
+        self._secret = secrets.token_hex(32)  # what the nonces of this commit's decisions are made of; kept nowhere
 
     def build(
         self, name: str, incoming: Incoming = None, *, vector_column: tuple[str, int] | None = None, **params: Any
@@ -394,7 +399,7 @@ class Commit:
             self.connection.execute(
                 f"create table if not exists {name} as select * from ({table.sql}) limit 0", params or None
             )
-            self.connection.execute(f"insert into {name} {table.sql}", params or None)
+            self.connection.execute(f"insert into {name} by name {table.sql}", params or None)
 
     def append_new(self, name: str, incoming: Incoming, key: str, **params: Any) -> pl.DataFrame:
         """Append the rows whose key the table does not hold yet; return the keys of all of them, with `is_new`."""
@@ -432,7 +437,7 @@ class Commit:
         return self.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
 
     def write_run_row(self, account: Mapping[str, Any], main: str, started: datetime, rows_in: int | None) -> None:
-        """Write the stage's row to ledger.runs. Called by Warehouse.commit."""
+        """Write the stage's row to ledger.runs, the next link of its chain. Called by Warehouse.commit."""
         rows_out = self.count(main)
         rows_in = rows_out if rows_in is None else rows_in
         row = dict(account) | {
@@ -443,18 +448,32 @@ class Commit:
             "rows_dropped": self.rows_dropped,
             "notes": json.dumps(self.notes, ensure_ascii=False),
         }
-        self.append("ledger.runs", pl.DataFrame([row]))
+        self.append("ledger.runs", pl.DataFrame([row | self._link()], infer_schema_length=None))
         logger.info(
             "%s: %s in, %s out, %s dropped",
             self.stage,
             *(f"{count:,}" for count in (rows_in, rows_out, self.rows_dropped)),
         )
 
+    def _link(self) -> dict[str, Any]:
+        """The hash over the decisions this stage has written in this run, and the link its run row is hung on."""
+        question = (SQL / "audit" / "decisions_hash.sql").read_text(encoding="utf-8")
+        written = {"run_id": self.run_id, "stage": self.stage, "last": None}
+        hashed = self.connection.execute(question, written).fetchall()
+        decisions, decisions_hash = hashed[0][2:] if hashed else (0, None)
+        last = "select chain_position, chain_hash from ledger.runs where chain_position is not null order by chain_position desc limit 1"
+        position, previous = (self.connection.execute(last).fetchall() or [(0, CHAIN_START)])[0]
+        link = {"decisions": decisions, "decisions_hash": decisions_hash}
+        return link | {"chain_position": position + 1, "previous_hash": previous}
+
     def _append_decisions(self, verdicts: str) -> None:
         self.connection.execute(f"create or replace temp view incoming as {verdicts}")
+        decided = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
+        written = {"run_id": self.run_id, "stage": self.stage}
+        count = self.connection.execute(decided, written).fetchall()[0][0]
         self.connection.execute(
-            f"insert into ledger.decisions {tables()['ledger.decisions'].sql}",
-            {"stage": self.stage, "run_id": self.run_id},
+            f"insert into ledger.decisions by name {tables()['ledger.decisions'].sql}",
+            {**written, "decided": count, "secret": self._secret},
         )
         self.connection.execute("drop view incoming")
 
@@ -483,20 +502,21 @@ class Commit:
 
 
 def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger's tables and its view where they are missing."""
+    """Make the ledger's tables and its view where they are missing, and columns that an older database lacks."""
     connection.execute("create schema if not exists ledger")
-    ledger = tables()
-    empty_decision = "select null as record_id, null as verdict, null as rule, null as value, null as threshold, null as matched_record_id"
-    columns = ", ".join(f"null as {column}" for column in ledger["ledger.runs"].incoming)
-    connection.execute(f"create or replace temp view incoming as {empty_decision}")
-    connection.execute(
-        f"create table if not exists ledger.decisions as select * from ({ledger['ledger.decisions'].sql}) limit 0",
-        {"stage": "", "run_id": ""},
-    )
-    connection.execute(f"create or replace temp view incoming as select {columns}")
-    connection.execute(f"create table if not exists ledger.runs as select * from ({ledger['ledger.runs'].sql}) limit 0")
+    for name in ("ledger.decisions", "ledger.runs", "ledger.redactions"):
+        table = tables()[name]
+        columns = ", ".join(f"null as {column}" for column in table.incoming)
+        connection.execute(f"create or replace temp view incoming as select {columns}")
+        params = dict.fromkeys(table.params) or None
+        connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
+        has = {column for column, *_ in connection.execute(f"describe {name}").fetchall()}
+        if has != set(table.columns):
+            described = connection.execute(f"describe {table.sql}", params).fetchall()
+            for column, kind in ((column, kind) for column, kind, *_ in described if column not in has):
+                connection.execute(f"alter table {name} add column {column} {kind}")
     connection.execute("drop view incoming")
-    connection.execute(f"create or replace view ledger.current_decisions as {ledger['ledger.current_decisions'].sql}")
+    connection.execute(f"create or replace view ledger.current_decisions as {tables()['ledger.current_decisions'].sql}")
 
 
 def _known(name: str) -> Table:
