@@ -6,8 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +14,15 @@ import typer
 import yaml
 
 from curation_assets import __version__
-from curation_assets.home import dagster_home, default_database, lasting_path
+from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.home import dagster_home, lasting_path
+from curation_assets.release_commands import release, verify
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from curation_assets.warehouse import Warehouse
 
-FAILED, USAGE, NOT_FOUND = 1, 2, 3
 RECIPES = Path(__file__).parent / "recipes"
 
 app = typer.Typer(
@@ -32,13 +32,8 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
-
-Database = Annotated[
-    Path | None,
-    typer.Option(
-        "--database", help="The DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.", dir_okay=False
-    ),
-]
+app.command()(release)
+app.command()(verify)
 
 
 @app.callback(invoke_without_command=True)
@@ -242,13 +237,6 @@ def known_paths(warehouse: "Warehouse") -> dict[str, str]:
     )
 
 
-def warehouse_at(database: Path | None) -> "Warehouse":
-    """The warehouse of --database, or the default one."""
-    from curation_assets.warehouse import Warehouse
-
-    return Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
-
-
 def execute(config: dict[str, Any], database: Path | None, select: str | None) -> set[str]:
     """Run the job on Dagster's shared instance, printing progress; return the names of the assets it built.
 
@@ -260,7 +248,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
     import dagster as dg
     from filelock import FileLock
 
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+    from curation_assets.definitions import JOBS
 
     warehouse = warehouse_at(database)
     check_sources(config)
@@ -269,7 +257,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         raise typer.BadParameter(
             f"--select {select} leaves out raw, which would read the sources you give; add it: --select raw,{select}."
         )
-    assets = {asset.key.to_user_string() for asset in [*ASSETS, *LABEL_ASSETS]}
+    assets = {asset.key.to_user_string() for assets in JOBS.values() for asset in assets}
     run_config = run_config_for(config, warehouse, keys, assets)
     tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
     try:
@@ -343,33 +331,32 @@ def check_sources(config: dict[str, Any]) -> None:
 def selected_assets(select: str | None) -> "set[dg.AssetKey]":
     """The asset keys of --select: names of assets or jobs, Dagster's selection syntax, or several of them with commas.
 
-    Without it those of curate_everything: labelling needs people and is a job of its own.
+    Without it those of curate_everything: labelling needs people, a release a decision; each is a job of its own.
     """
     import dagster as dg
 
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+    from curation_assets.definitions import JOBS
 
-    jobs = {"curate_everything": ASSETS, "label_round": LABEL_ASSETS}
-    assets, chosen = [*ASSETS, *LABEL_ASSETS], set()
+    assets, chosen = [asset for assets in JOBS.values() for asset in assets], set()
     try:
         for part in map(str.strip, (select or "curate_everything").split(",")):
-            if part in jobs:
-                chosen |= {asset.key for asset in jobs[part]}
+            if part in JOBS:
+                chosen |= {asset.key for asset in JOBS[part]}
             elif part:
                 chosen |= dg.AssetSelection.from_string(part).resolve(assets)
     except (dg.DagsterError, ValueError) as error:
         known = ", ".join(asset.key.to_user_string() for asset in assets)
         raise typer.BadParameter(
-            f"--select {select}: {error} The assets are {known}; the jobs {', '.join(jobs)}."
+            f"--select {select}: {error} The assets are {known}; the jobs {', '.join(JOBS)}."
         ) from error
     return chosen
 
 
 def job_of(keys: "set[dg.AssetKey]") -> "dg.JobDefinition":
     """The job that has all of these assets, under whose name the run shows in the UI; else Dagster's job of all assets."""
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS, defs
+    from curation_assets.definitions import JOBS, defs
 
-    for name, assets in (("curate_everything", ASSETS), ("label_round", LABEL_ASSETS)):
+    for name, assets in JOBS.items():
         if keys <= {asset.key for asset in assets}:
             return defs.resolve_job_def(name)
     return defs.resolve_implicit_global_asset_job_def()
@@ -394,28 +381,6 @@ def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:
         elif error.cls_name != "DagsterAssetCheckFailedError":
             lines.append(f"{event.step_key} failed: {error.cls_name}: {error.message.split(':', 1)[-1].strip()}")
     return "\n".join(lines) or "The run failed; `make ui` shows its events."
-
-
-@contextmanager
-def messages_for_the_reader() -> Iterator[None]:
-    """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
-    from curation_assets.readers import SourceError
-    from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError
-
-    try:
-        yield
-    except NoSuchDatabaseError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(NOT_FOUND) from error
-    except (SourceError, DatabaseNameError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(USAGE) from error
-    except StaleError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(FAILED) from error
-    except DatabaseError as error:
-        print(f"DuckDB: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from error
 
 
 def show_results(warehouse: "Warehouse", *, is_evaluated: bool) -> None:

@@ -17,6 +17,7 @@ from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_task import label_task
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
+from curation_assets.stages.release import release
 from curation_assets.warehouse import Warehouse
 
 ASSETS = [
@@ -37,6 +38,10 @@ LABEL_ASSETS = [
     label_task,
 ]
 
+RELEASE_ASSETS = [
+    release,
+]
+
 curate_everything = dg.define_asset_job(
     "curate_everything",
     selection=dg.AssetSelection.assets(*ASSETS),
@@ -50,10 +55,20 @@ label_round = dg.define_asset_job(
     "and queues the next items. Needs the assets up to clusters.",
 )
 
+publish_release = dg.define_asset_job(
+    "publish_release",
+    selection=dg.AssetSelection.assets(*RELEASE_ASSETS),
+    description="Writes the curated set as an immutable folder of training data with its card and its manifest. "
+    "Needs curate_everything; a step of its own, because a release is a decision.",
+)
+
+JOBS = {"curate_everything": ASSETS, "label_round": LABEL_ASSETS, "publish_release": RELEASE_ASSETS}
+"""The assets of each job."""
+
 defs = dg.Definitions(
-    assets=[*ASSETS, *LABEL_ASSETS, ledger_spec()],
+    assets=[*(asset for assets in JOBS.values() for asset in assets), ledger_spec()],
     asset_checks=[*map(expectation_checks, SUITES), *invariant_checks()],
-    jobs=[curate_everything, label_round],
+    jobs=[curate_everything, label_round, publish_release],
     resources={"warehouse": Warehouse()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.
     executor=dg.in_process_executor,

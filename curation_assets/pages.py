@@ -26,6 +26,7 @@ NOT_PREVIEWED = (
     "source_row",
     "record_time",
     "has_owner_id",
+    "manifest",
 )
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
 
@@ -114,6 +115,7 @@ MAIN_TABLES = {
     "curated_set": "curated_set.records",
     "eval_report": "eval_report.results",
     "label_task": "label_task.tasks",
+    "release": "release.releases",
 }
 """The table each asset is counted by, in flow order."""
 

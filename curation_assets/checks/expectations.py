@@ -69,6 +69,15 @@ SUITES: dict[str, list[Expect]] = {
         _between("density", 1, None),
     ],
     "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
+    "release": [
+        *_key("release_id"),
+        Expect("ExpectColumnValueLengthsToEqual", {"column": "release_hash", "value": 64}),
+        _between("records", 1, None),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "reason", "value_set": ["manual", "new data", "drift", "erasure"]},
+        ),
+    ],
     "eval_report": [
         Expect(
             "ExpectColumnValuesToBeInSet",
