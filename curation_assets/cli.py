@@ -15,6 +15,7 @@ import yaml
 
 from curation_assets import __version__
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
 from curation_assets.release_commands import release, verify
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
+app.command()(erase)
 app.command()(release)
 app.command()(verify)
 
@@ -237,8 +239,10 @@ def known_paths(warehouse: "Warehouse") -> dict[str, str]:
     )
 
 
-def execute(config: dict[str, Any], database: Path | None, select: str | None) -> set[str]:
+def execute(config: dict[str, Any], database: Path | None, select: str | None, reason: str = "manual") -> set[str]:
     """Run the job on Dagster's shared instance, printing progress; return the names of the assets it built.
+
+    reason: why, for the run's tag curation/reason.
 
     Exits with FAILED if the run does not succeed.
     """
@@ -259,7 +263,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         )
     assets = {asset.key.to_user_string() for assets in JOBS.values() for asset in assets}
     run_config = run_config_for(config, warehouse, keys, assets)
-    tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
+    tags = {"curation/reason": reason, "curation/database": str(warehouse.path)}
     try:
         with FileLock(home / ".curate.lock"):  # two first runs at once would both create the history's tables
             instance = dg.DagsterInstance.get()

@@ -14,6 +14,7 @@ are those of tables and columns that `tables()` read off sql/.
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -144,11 +145,53 @@ class Warehouse(DuckDBResource):
         _acquire(lock, "another run is working on this database")
         _held_run_locks[key] = lock
         shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
+        from curation_assets.erasure import finish_killed
+
+        finish_killed(self)
 
     def release_run(self) -> None:
         """Let the next run have the database."""
         if lock := _held_run_locks.pop(str(self.path), None):
             lock.release()
+
+    @property
+    def rewriting(self) -> Path:
+        """The file in which `rewritten` builds the database afresh; it is there only while that works, or was killed."""
+        return self.path.with_name(f"{self.path.name}.rewriting")
+
+    @contextlib.contextmanager
+    def rewritten(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give an empty database of the same schema, with this one beside it read-only as `old`; at the end it takes this one's place.
+
+        That is one rename: before it nothing has changed, after it everything has, and no byte of the old file is in the new one (DuckDB
+        does not overwrite the blocks it frees, so deleting rows would leave them there). Others wait meanwhile.
+        """
+        settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder), **self.connection_config}
+        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+            with duckdb.connect(str(self.path), config=settings) as connection:
+                connection.execute("checkpoint")  # the log of the old file must not be replayed over the new one
+            _remove(self.rewriting)
+            connection = duckdb.connect(config=settings)
+            try:
+                for path, name, mode in ((self.path, "old", " (read_only)"), (self.rewriting, "fresh", "")):
+                    quoted = str(path).replace("'", "''")  # a path cannot be bound here
+                    connection.execute(f"attach '{quoted}' as {name}{mode}")
+                connection.execute("copy from database old to fresh (schema)")
+                connection.execute("use fresh")
+                connection.execute("begin")
+                _make_ledger(connection)
+                yield connection
+                connection.execute("commit")
+                connection.execute("checkpoint fresh")
+            except BaseException:
+                connection.close()
+                _remove(self.rewriting)
+                raise
+            connection.close()
+            _sync(self.rewriting)
+            self.rewriting.replace(self.path)
+            _sync(self.path.parent)
+        shutil.rmtree(self.spool_folder, ignore_errors=True)
 
     def query(self, sql: str, **params: Any) -> pl.DataFrame:
         """Run one read-only query and return its rows."""
@@ -542,6 +585,22 @@ def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
                 connection.execute(f"alter table {name} add column {column} {kind}")
     connection.execute("drop view incoming")
     connection.execute(f"create or replace view ledger.current_decisions as {tables()['ledger.current_decisions'].sql}")
+
+
+def _remove(database: Path) -> None:
+    for path in (database, database.with_name(f"{database.name}.wal")):
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk before going on."""
+    if path.is_dir() and os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _known(name: str) -> Table:

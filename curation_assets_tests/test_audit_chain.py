@@ -65,7 +65,7 @@ ONE = f"stage = 'deduped' and position = 2 and run_id = {LATEST}"
 @pytest.mark.parametrize(
     ("statements", "words"),
     [
-        ([f"update ledger.decisions set verdict = 'keep' where {ONE}"], "row 2 of its decisions .*edited"),
+        ([f"update ledger.decisions set verdict = 'drop' where {ONE}"], "row 2 of its decisions .*edited"),
         ([f"update ledger.decisions set value = value + 1e-9 where {ONE.replace('2', '1')}"], "row 1 of its decisions .*edited"),
         ([f"update ledger.decisions set record_id = reverse(record_id) where {ONE}"], "row 2 of its decisions .*edited"),
         ([f"delete from ledger.decisions where {ONE}"], "row 2 of its decisions: is missing"),

@@ -27,8 +27,10 @@ select
   h.stage,                                       -- the stage
   h.position,                                    -- number of the row within run and stage
   h.record_id,                                   -- our id of the record, or a tombstone's
+  h.hash,                                        -- SHA-256 of the row as it stands
   coalesce(r.hash_before, h.hash) as counted_as, -- the hash that the run's decisions_hash is made of
-  h.hash = coalesce(r.hash_after, h.hash)
-    and h.row_hash = ('0x' || left(coalesce(r.hash_before, h.hash), 16))::ubigint as is_as_written  -- whether the row is what was written
+  coalesce(
+    h.hash = coalesce(r.hash_after, h.hash) and h.row_hash = try_cast('0x' || left(coalesce(r.hash_before, h.hash), 16) as ubigint), false
+  ) as is_as_written  -- whether the row is what was written
 from hashed as h
 left join latest_redactions as r using (run_id, stage, position)
