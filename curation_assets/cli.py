@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from curation_assets import __version__
+from curation_assets.audit_commands import audit, diff, trace, why_not
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
 from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
@@ -33,7 +34,8 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
-app.command()(erase)
+for command in (audit, diff, trace, why_not, erase):
+    app.command()(command)
 app.command()(release)
 app.command()(verify)
 
@@ -122,28 +124,6 @@ def demo(database: Database = None) -> None:
     with messages_for_the_reader():
         execute(read_recipe(RECIPES / "python_environment.yaml"), database, None)
         tell_the_story(warehouse_at(database), time.monotonic() - started)
-
-
-@app.command()
-def trace(
-    record: Annotated[str, typer.Argument(help="Our id (or its first eight characters), or the owner's id.")],
-    database: Database = None,
-) -> None:
-    """Tell what happened to a record, stage by stage, and why."""
-    from curation_assets import audit
-
-    with messages_for_the_reader():
-        warehouse = warehouse_at(database)
-        found = audit.find_records(warehouse, record)
-        if not len(found):
-            print(
-                f"No record has the id '{record}', neither ours nor an owner's, in {warehouse.path}.", file=sys.stderr
-            )
-            raise typer.Exit(NOT_FOUND)
-        if len(found) > 1:
-            print(f"{'At least ' if len(found) == audit.FOUND_AT_MOST else ''}{len(found)} records have that id:\n")
-        for record_id in found["record_id"]:
-            print("\n".join(map(audit.printable, audit.trace(warehouse, record_id))), end="\n\n")
 
 
 @app.command()

@@ -114,7 +114,7 @@ def plan(warehouse: Warehouse, request: Request) -> Plan:
     copies = _copies(warehouse, list(why)) if named else []
     if request.reach != "records":
         why |= dict.fromkeys(copies, "copy")
-    related = _related(warehouse, list(why)) if named else {}
+    related = _related(warehouse, [*named, *copies]) if named else {}
     if request.reach == "related":
         why |= related
         why |= {record: "copy" for record in _copies(warehouse, list(why)) if record not in why}

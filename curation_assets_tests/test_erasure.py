@@ -161,6 +161,8 @@ def test_every_table_there_is_or_will_be_is_walked(database):
                 if kind in ("VARCHAR", "JSON", "VARCHAR[]"):
                     row[column] = json.dumps(value) if kind == "JSON" else [value] if kind == "VARCHAR[]" else value
             names = ", ".join(row)
+            if not row:
+                continue
             connection.execute(f"insert into {name} ({names}) values ({', '.join('?' * len(row))})", list(row.values()))
         connection.execute("create table main.notes_of_mine as select $text as remark", {"text": VICTIM})
     receipt = erase(warehouse, ids=("victim-1",))["receipt"]
@@ -219,12 +221,10 @@ place, path = sys.argv[1:]
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 if place == "copying": erasure._copy_of_texts = kill
-if place == "receipt": erasure._receipt = kill
 if place == "before the rename": w._sync = kill
 if place == "after the rename":
     sync = w._sync
     w._sync = lambda path: kill() if path.is_dir() else sync(path)
-if place == "journals": erasure._drop_lines = kill
 if place == "receipt's file": erasure.receipts_folder = kill
 found = w.Warehouse(database=path)
 erasure.erase(found, erasure.plan(found, erasure.Request(ids=("victim-1",))))
@@ -235,10 +235,8 @@ erasure.erase(found, erasure.plan(found, erasure.Request(ids=("victim-1",))))
     ("place", "is_done"),
     [
         ("copying", False),
-        ("receipt", False),
         ("before the rename", False),
         ("after the rename", True),
-        ("journals", True),
         ("receipt's file", True),
     ],
 )
