@@ -5,7 +5,7 @@ The queries are the files of sql/audit, so that anyone can run them in any DuckD
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -29,7 +29,7 @@ FOUND_AT_MOST = 20  # the limit in sql/audit/find_records.sql
 SEARCHED_WORDS = 12
 FEWEST_WORDS = 3
 NEAREST_FROM = 0.5
-"""The longest words of a text that are searched for; texts of fewer words have no nearest; share of its words from which one is told. Ours."""
+"""The longest words of a text that are searched for; texts of fewer have no nearest; share of words from which one is told. Ours."""
 
 LATEST_REJECTS = (
     "select count(*) as rejects from raw.rejects where batch_id in "
@@ -57,7 +57,7 @@ class Found(NamedTuple):
     """Our ids of the records; empty if there are none."""
     how: str
     """How they were found, in words; empty for an id."""
-    rejects: list[str] = []
+    rejects: Sequence[str] = ()
     """Rows of files that could not be read, in words."""
 
 
@@ -76,12 +76,19 @@ def find(warehouse: Warehouse, given: str, *, is_text: bool = False) -> Found:
     if told := _erased(warehouse, given):
         return Found([], told, rejects)
     nearest = _nearest_text(warehouse, given)
-    return Found([nearest[0]], f"no text is exactly this; the nearest by words has {nearest[1]:.0%} of them", rejects) if nearest else Found([], "", rejects)
+    return (
+        Found([nearest[0]], f"no text is exactly this; the nearest by words has {nearest[1]:.0%} of them", rejects)
+        if nearest
+        else Found([], "", rejects)
+    )
 
 
 def _exact_text(warehouse: Warehouse, text: str) -> list[str]:
     if warehouse.has_table("cleaned.records"):
-        hashes = [hashlib.sha256(form.encode("utf-8", "replace")).hexdigest()[:32] for form in (clean(text, "document").text, text)]
+        hashes = [
+            hashlib.sha256(form.encode("utf-8", "replace")).hexdigest()[:32]
+            for form in (clean(text, "document").text, text)
+        ]
         found = ask(warehouse, "find_cleaned_text", text_hash=hashes[0], raw_text_hash=hashes[1])
         if len(found):
             return found["record_id"].to_list()
@@ -122,15 +129,21 @@ def _erased(warehouse: Warehouse, given: str) -> str:
     sources = warehouse.query("select distinct source from erasure.tombstones")["source"].to_list()
     hashes = [keyed.hash(kind, given, source) for kind in ("record", "text", "original") for source in {None, *sources}]
     rows = warehouse.query(
-        "select erasure_id, erased_at, reason from erasure.tombstones where keyed_hash in (select unnest($hashes::varchar[])) limit 1", hashes=hashes
+        "select erasure_id, erased_at, reason from erasure.tombstones where keyed_hash in (select unnest($hashes::varchar[])) limit 1",
+        hashes=hashes,
     )
-    told = [f"It was erased on {at:%Y-%m-%d %H:%M} by {erasure}{f' ({reason})' if reason else ''}." for erasure, at, reason in rows.iter_rows()]
+    told = [
+        f"It was erased on {at:%Y-%m-%d %H:%M} by {erasure}{f' ({reason})' if reason else ''}."
+        for erasure, at, reason in rows.iter_rows()
+    ]
     return "".join(told)
 
 
 def _reject_lines(rows: pl.DataFrame) -> Iterator[str]:
     for row in rows.iter_rows(named=True):
-        place = f"{row['source']}, {row['source_uri']}" + (f" row {row['source_row']}" if row["source_row"] is not None else "")
+        place = f"{row['source']}, {row['source_uri']}" + (
+            f" row {row['source_row']}" if row["source_row"] is not None else ""
+        )
         yield f"Rejected: {place}: {row['reason']}"
         if row["excerpt"]:
             yield f"  {_excerpt(row['excerpt'], 100)}"

@@ -30,7 +30,10 @@ def verify_ledger(warehouse: Warehouse, head: str | None = None) -> list[str]:
     if head and head not in known:
         problems.append(f"The chain has no row {head}, which it had when that was noted: it was cut off or rewritten.")
     problems += [
-        f"Erasure {erasure}: its receipt names row {chain_hash[:16]}… of the chain, which is not there: the ledger was cut off or rewritten."
+        (
+            f"Erasure {erasure}: its receipt names row {chain_hash[:16]}… of the chain, which is not there: the "
+            "ledger was cut off or rewritten."
+        )
         for erasure, chain_hash in _receipts(warehouse)
         if chain_hash not in known
     ]
@@ -48,7 +51,10 @@ def ledger_lines(warehouse: Warehouse) -> list[str]:
         "max_by(chain_hash, chain_position) as head, min(finished_at) filter (chain_position is not null) as since from ledger.runs"
     ).row(0, named=True)
     lines = [
-        f"{counts['links']:,} runs of stages with {counts['decisions'] or 0:,} decisions are chained, since {counts['since']:%Y-%m-%d %H:%M}.",
+        (
+            f"{counts['links']:,} runs of stages with {counts['decisions'] or 0:,} decisions are chained, since "
+            f"{counts['since']:%Y-%m-%d %H:%M}."
+        ),
         f"The last hash is {counts['head']}; note it elsewhere: with it a ledger that was cut off or rewritten as a whole shows too.",
     ]
     if counts["earlier"]:
@@ -71,7 +77,10 @@ def chain_head(warehouse: Warehouse) -> str | None:
 
 
 def _is_chained(warehouse: Warehouse) -> bool:
-    columns = "select count(*) from information_schema.columns where table_schema = 'ledger' and table_name = 'runs' and column_name = 'chain_position'"
+    columns = (
+        "select count(*) from information_schema.columns where table_schema = 'ledger' and table_name = "
+        "'runs' and column_name = 'chain_position'"
+    )
     if not warehouse.has_table("ledger.redactions") or not warehouse.value(columns):
         return False
     return bool(warehouse.value("select count(chain_position) from ledger.runs"))
@@ -112,7 +121,8 @@ def _decisions(warehouse: Warehouse) -> Iterator[str]:
     for run_id, stage in _unlike_their_hash(warehouse):
         if (run_id, stage) not in told:
             yield (
-                f"Run {run_id}, stage {stage}: its decisions are not those it committed, though every row fits its own short hash: rows were "
+                f"Run {run_id}, stage {stage}: its decisions are not those it committed, though every row fits "
+                "its own short hash: rows were "
                 "rewritten together with their hashes."
             )
 
@@ -147,7 +157,8 @@ def _strays(warehouse: Warehouse) -> Iterator[str]:
     )
     loose = warehouse.query(
         "select d.run_id, d.stage, count(*) as rows from ledger.decisions as d where d.position is null and not exists ("
-        "select 1 from ledger.runs as r where r.run_id = d.run_id and r.stage = d.stage and r.chain_position is null) group by all order by all"
+        "select 1 from ledger.runs as r where r.run_id = d.run_id and r.stage = d.stage and r.chain_position is "
+        "null) group by all order by all"
     )
     yield from (
         f"Run {run_id}, stage {stage}: {rows:,} rows of ledger.decisions have no number: they were added."

@@ -28,7 +28,11 @@ def trace(record: Record, text: IsText = False, database: Database = None) -> No
 def why_not(
     record: Record,
     release: Annotated[
-        str | None, typer.Option("--release", help="Id of a release, the beginning of it, its name, or latest. Default: the curated set as it is now.")
+        str | None,
+        typer.Option(
+            "--release",
+            help="Id of a release, the beginning of it, its name, or latest. Default: the curated set as it is now.",
+        ),
     ] = None,
     text: IsText = False,
     database: Database = None,
@@ -68,15 +72,26 @@ def diff(
 
 def audit(
     release: Annotated[
-        str | None, typer.Argument(help="A release: its id, the beginning of it, its name, or latest. Default: the curated set as it is now.")
+        str | None,
+        typer.Argument(
+            help="A release: its id, the beginning of it, its name, or latest. Default: the curated set as it is now."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for audit-….html and .json. Default: the current one.", file_okay=False)
+        Path | None,
+        typer.Option("--out", help="Folder for audit-….html and .json. Default: the current one.", file_okay=False),
     ] = None,
     use: Annotated[
-        str, typer.Option("--use", help="What the set is for, to hold the licences to: commercial-training, research or internal-evaluation.")
+        str,
+        typer.Option(
+            "--use",
+            help="What the set is for, to hold the licences to: commercial-training, research or internal-evaluation.",
+        ),
     ] = "commercial-training",
-    provider: Annotated[str, typer.Option("--provider", help="Who provides the model, for the summary of training content.")] = "",
+    checks: Annotated[bool, typer.Option("--checks", help="Run the checks now, where no release lists them.")] = False,
+    provider: Annotated[
+        str, typer.Option("--provider", help="Who provides the model, for the summary of training content.")
+    ] = "",
     model: Annotated[str, typer.Option("--model", help="Name and version of the model, for the same.")] = "",
     database: Database = None,
 ) -> None:
@@ -88,11 +103,14 @@ def audit(
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
         chosen = audit_sets.find_release(warehouse, release) if release else None
-        report = audit_report.report(warehouse, chosen, use=use, provider=provider, model=model)
+        report = audit_report.report(warehouse, chosen, use=use, provider=provider, model=model, run_checks=checks)
         folder = (out or Path()).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         name = f"audit-{chosen.release_id if chosen else 'curated-set'}"
-        for path, content in ((folder / f"{name}.html", audit_page.page(report)), (folder / f"{name}.json", audit_report.to_json(report))):
+        for path, content in (
+            (folder / f"{name}.html", audit_page.page(report)),
+            (folder / f"{name}.json", audit_report.to_json(report)),
+        ):
             path.write_text(content, encoding="utf-8")
             print(f"Wrote {path}")
         print("\n".join(f"  {line}" for line in report["findings"]))
@@ -110,10 +128,15 @@ def _records(warehouse: "Warehouse", given: str, is_text: bool) -> list[str]:
             print(found.how)
         elif not found.rejects:
             shown = given if len(given) <= 100 else f"{given[:100]}…"
-            print(f"No record has the id '{shown}', neither ours nor an owner's, nor that text or one near it, in {warehouse.path}.", file=sys.stderr)
+            print(
+                f"No record has the id '{shown}', neither ours nor an owner's, nor that text or one near it, in {warehouse.path}.",
+                file=sys.stderr,
+            )
         raise typer.Exit(0 if found.how or found.rejects else NOT_FOUND)
     if found.how:
         print(f"By its text: {found.how}.\n")
     if len(found.records) > 1:
-        print(f"{'At least ' if len(found.records) == audit.FOUND_AT_MOST else ''}{len(found.records)} records answer to that:\n")
+        print(
+            f"{'At least ' if len(found.records) == audit.FOUND_AT_MOST else ''}{len(found.records)} records answer to that:\n"
+        )
     return found.records

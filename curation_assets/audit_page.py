@@ -20,7 +20,8 @@ th { background: #f2f2f2; } td.number { text-align: right; white-space: nowrap; 
 nav { columns: 2; font-size: .9rem; }
 @media print {
   @page { margin: 18mm; } body { font-size: 10pt; max-width: none; margin: 0; padding: 0; } nav { display: none; }
-  h2, h3, caption { break-after: avoid; } tr { break-inside: avoid; } thead { display: table-header-group; } a { color: inherit; text-decoration: none; }
+  h2, h3, caption { break-after: avoid; } tr { break-inside: avoid; } thead { display: table-header-group; }
+  a { color: inherit; text-decoration: none; }
 }
 """
 
@@ -32,18 +33,30 @@ def page(report: Mapping[str, Any]) -> str:
 
 def _page(report: Mapping[str, Any]) -> Iterator[str]:
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    yield f'<meta name="viewport" content="width=device-width">\n<title>{escape(report["title"])}</title>\n<style>{STYLE}</style>\n</head>\n<body>'
+    yield (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta '
+        f'http-equiv="Content-Security-Policy" content="{policy}">'
+    )
+    yield (
+        '<meta name="viewport" '
+        f'content="width=device-width">\n<title>{escape(report["title"])}</title>\n<style>{STYLE}</style>\n</head>\n<body>'
+    )
     yield f"<h1>{escape(report['title'])}</h1>"
     yield '<table class="facts"><tbody>'
-    yield from (f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{_shown(value)}</td></tr>" for name, value in report["facts"].items())
+    yield from (
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{_shown(value)}</td></tr>"
+        for name, value in report["facts"].items()
+    )
     yield "</tbody></table>"
     yield '<div class="findings"><h2>What to know first</h2><ul>'
     yield from (f"<li>{escape(line)}</li>" for line in report["findings"])
     yield "</ul></div>"
     summary = "Training content summary"
     yield "<nav><ol>"
-    yield from (f'<li><a href="#s{number}">{escape(section["title"])}</a></li>' for number, section in enumerate(report["sections"]))
+    yield from (
+        f'<li><a href="#s{number}">{escape(section["title"])}</a></li>'
+        for number, section in enumerate(report["sections"])
+    )
     yield f'<li><a href="#summary">{summary}</a></li></ol></nav>'
     for number, section in enumerate(report["sections"]):
         yield f'<h2 id="s{number}">{escape(section["title"])}</h2>'
@@ -70,7 +83,10 @@ def _table(table: Mapping[str, Any]) -> Iterator[str]:
     heads = "".join(f"<th>{escape(column.replace('_', ' '))}</th>" for column in table["columns"])
     yield f"<thead><tr>{heads}</tr></thead><tbody>"
     for row in table["rows"][:SHOWN_ROWS]:
-        cells = "".join(f"<td class=number>{_shown(value)}</td>" if _is_number(value) else f"<td>{_shown(value)}</td>" for value in row)
+        cells = "".join(
+            f"<td class=number>{_shown(value)}</td>" if _is_number(value) else f"<td>{_shown(value)}</td>"
+            for value in row
+        )
         yield f"<tr>{cells}</tr>"
     yield "</tbody></table>"
     if len(table["rows"]) > SHOWN_ROWS:

@@ -31,7 +31,9 @@ def find_release(warehouse: Warehouse, given: str) -> Release:
     """The release of an id or the beginning of one, of a name (the latest of it), or `latest`. Raises NoSuchReleaseError."""
     known = pl.DataFrame()
     if warehouse.has_table("release.releases"):
-        known = warehouse.query("select release_id, name, released_at, records, tokens from release.releases order by released_at desc")
+        known = warehouse.query(
+            "select release_id, name, released_at, records, tokens from release.releases order by released_at desc"
+        )
     if not len(known):
         raise NoSuchReleaseError(f"{warehouse.path} knows no release yet; `curate release` makes one.")
     found = known.filter(pl.col("release_id").str.starts_with(given) if len(given) >= 4 else pl.lit(False))
@@ -40,7 +42,10 @@ def find_release(warehouse: Warehouse, given: str) -> Release:
     elif not len(found):
         found = known.filter(name=given).head(1)
     if len(found) != 1:
-        shown = ", ".join(f"{row['release_id']} ({row['name']}, {row['released_at']:%Y-%m-%d})" for row in known.head(10).iter_rows(named=True))
+        shown = ", ".join(
+            f"{row['release_id']} ({row['name']}, {row['released_at']:%Y-%m-%d})"
+            for row in known.head(10).iter_rows(named=True)
+        )
         told = "means several releases" if len(found) else "is no release"
         raise NoSuchReleaseError(f"'{given}' {told}; there are {shown}.")
     return Release(*found.row(0))
@@ -61,7 +66,9 @@ def why_not(warehouse: Warehouse, record_id: str, release: Release | None) -> It
     where = f"release {release.release_id} of {release.released_at:%Y-%m-%d %H:%M}"
     if len(places):
         yield f"{called} IS in {where}:"
-        yield from (f"  {split}, {format}: {file} row {position}" for split, format, file, position in places.iter_rows())
+        yield from (
+            f"  {split}, {format}: {file} row {position}" for split, format, file, position in places.iter_rows()
+        )
         return
     yield f"{called} is not in {where}."
     if record["ingested_at"] > release.released_at:
@@ -69,7 +76,9 @@ def why_not(warehouse: Warehouse, record_id: str, release: Release | None) -> It
         return
     decisions = ask(warehouse, "decisions_on_record_at", record_id=record_id, at=release.released_at)
     said = list(stage_reasons(warehouse, decisions, record_id))
-    yield from said or ["It was in the curated set then, but no format of the release could hold it: see left_out in its MANIFEST.json."]
+    yield from said or [
+        "It was in the curated set then, but no format of the release could hold it: see left_out in its MANIFEST.json."
+    ]
 
 
 def _why_not_now(warehouse: Warehouse, record_id: str, called: str) -> Iterator[str]:
@@ -81,19 +90,27 @@ def _why_not_now(warehouse: Warehouse, record_id: str, called: str) -> Iterator[
         return
     yield f"{called} is not in the curated set as it is now."
     said = list(stage_reasons(warehouse, ask(warehouse, "decisions_on_record", record_id=record_id), record_id))
-    yield from said or ["No stage has dropped it: those after it have not been run yet. `curate run` goes on from here."]
+    yield from said or [
+        "No stage has dropped it: those after it have not been run yet. `curate run` goes on from here."
+    ]
 
 
 def diff(warehouse: Warehouse, before: Release, after: Release | None) -> pl.DataFrame:
-    """One row per record that only one of them holds, or that they hold in different splits, with the reason (sql/audit/release_diff.sql)."""
+    """One row per record that only one of them holds, or that they hold in different splits, with the reason."""
     return ask(warehouse, "release_diff", before=before.release_id, after=after.release_id if after else None)
 
 
 def diff_lines(warehouse: Warehouse, rows: pl.DataFrame, before: Release, after: Release | None) -> Iterator[str]:
     """The difference in words: how many entered, left and moved, for which reasons, with examples."""
     counts = Counter(rows["change"])
-    first = f"release {before.release_id} ({before.name}, {before.released_at:%Y-%m-%d %H:%M}, {before.records:,} records)"
-    second = f"release {after.release_id} ({after.name}, {after.released_at:%Y-%m-%d %H:%M}, {after.records:,} records)" if after else "the curated set as it is now"
+    first = (
+        f"release {before.release_id} ({before.name}, {before.released_at:%Y-%m-%d %H:%M}, {before.records:,} records)"
+    )
+    second = (
+        f"release {after.release_id} ({after.name}, {after.released_at:%Y-%m-%d %H:%M}, {after.records:,} records)"
+        if after
+        else "the curated set as it is now"
+    )
     yield f"From {first}"
     yield f"to {second}:"
     yield f"{counts['entered']:,} records entered, {counts['left']:,} left, {counts['moved']:,} stand in another split."
@@ -103,7 +120,11 @@ def diff_lines(warehouse: Warehouse, rows: pl.DataFrame, before: Release, after:
         reasons = part.group_by("stage", "rule").len().sort("len", "stage", "rule", descending=[True, False, False])
         for stage, rule, count in reasons.iter_rows():
             yield f"  {count:,} {told} {_reason(stage, rule)}"
-            for row in part.filter(pl.col("stage").eq_missing(stage) & pl.col("rule").eq_missing(rule)).head(SHOWN).iter_rows(named=True):
+            for row in (
+                part.filter(pl.col("stage").eq_missing(stage) & pl.col("rule").eq_missing(rule))
+                .head(SHOWN)
+                .iter_rows(named=True)
+            ):
                 owner = f"{row['source']}: {row['source_record_id']}" if row["source"] else "a tombstone"
                 yield f"      {row['record_id'][:12]}  {owner}{_measured(row)}"
             if count > SHOWN:

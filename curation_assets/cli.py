@@ -15,7 +15,7 @@ import yaml
 
 from curation_assets import __version__
 from curation_assets.audit_commands import audit, diff, trace, why_not
-from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.command_line import FAILED, USAGE, Database, messages_for_the_reader, warehouse_at
 from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
 from curation_assets.release_commands import release, verify

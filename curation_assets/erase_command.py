@@ -19,12 +19,18 @@ SHOWN = 10
 
 def erase(
     record: Annotated[
-        list[str] | None, typer.Option("--record", help="A record by our id or the owner's. May be given several times.")
+        list[str] | None,
+        typer.Option("--record", help="A record by our id or the owner's. May be given several times."),
     ] = None,
     owner_id_file: Annotated[
-        Path | None, typer.Option("--owner-id-file", help="A file of owners' ids (or ours), one a line.", dir_okay=False, exists=True)
+        Path | None,
+        typer.Option(
+            "--owner-id-file", help="A file of owners' ids (or ours), one a line.", dir_okay=False, exists=True
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option("--source", help="All records of a source; with ids: only those of it.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="All records of a source; with ids: only those of it.")
+    ] = None,
     license: Annotated[str | None, typer.Option("--license", help="All records of a licence, as it is stated.")] = None,
     reach: Annotated[
         str | None,
@@ -34,9 +40,13 @@ def erase(
             "them. Default: related for records and ids, records for a source or a licence.",
         ),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why. It stays in the ledger and the receipt: write no names.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why. It stays in the ledger and the receipt: write no names.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    rebuild: Annotated[bool, typer.Option("--rebuild/--no-rebuild", help="Build again what depends on the records.")] = True,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild/--no-rebuild", help="Build again what depends on the records.")
+    ] = True,
     database: Database = None,
 ) -> None:
     """Erase records from every table, cache and journal and from the bytes of the database; refuse them from then on.
@@ -65,6 +75,7 @@ def erase(
         receipt = erasure.erase(warehouse, planned)
         print("\n".join(receipt_lines(receipt, warehouse)))
         try:
+            forget_history(planned)
             if rebuild:
                 rebuild_dependents(warehouse, database)
             else:
@@ -93,7 +104,10 @@ def _ids(warehouse: "Warehouse", records: list[str], file: Path | None) -> Itera
         known = {*rows["record_id"], *rows["source_record_id"]}
     if unknown := [given for given in wanted if given not in known]:
         shown = ", ".join(unknown[:SHOWN])
-        print(f"{len(unknown):,} ids of {file} are no record's: {shown}{' …' if len(unknown) > SHOWN else ''}", file=sys.stderr)
+        print(
+            f"{len(unknown):,} ids of {file} are no record's: {shown}{' …' if len(unknown) > SHOWN else ''}",
+            file=sys.stderr,
+        )
     yield from wanted
 
 
@@ -102,11 +116,19 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
     from curation_assets.audit import printable
 
     counts = dict(planned.records["why"].value_counts().iter_rows())
-    words = {"named": "named", "copy": "of the same text", "near-duplicate": "near-duplicates of them", "derived": "made from them"}
+    words = {
+        "named": "named",
+        "copy": "of the same text",
+        "near-duplicate": "near-duplicates of them",
+        "derived": "made from them",
+    }
     told = ", ".join(f"{counts[why]:,} {word}" for why, word in words.items() if why in counts)
     yield f"To be erased: {len(planned.records):,} records ({told})."
     for row in planned.records.head(SHOWN).iter_rows(named=True):
-        yield printable(f"  {row['record_id'][:12]}  {row['why']:<14} {row['source']}: {row['source_record_id']} ({row['source_uri']} row {row['source_row']})")
+        yield printable(
+            f"  {row['record_id'][:12]}  {row['why']:<14} {row['source']}: {row['source_record_id']} "
+            f"({row['source_uri']} row {row['source_row']})"
+        )
     if len(planned.records) > SHOWN:
         yield f"  … and {len(planned.records) - SHOWN:,} more"
     if planned.kept_copies:
@@ -140,12 +162,31 @@ def receipt_lines(receipt: dict[str, Any], warehouse: "Warehouse") -> Iterator[s
     yield f"Receipt: {path} (hash {receipt['receipt_hash'][:16]}…, in the ledger as {said['ledger']['chain_hash'][:16]}…)."
 
 
+def forget_history(planned: "Plan") -> None:
+    """Take out of Dagster's history the runs and asset pages that show the erased texts, and say which."""
+    import os
+
+    from curation_assets import history
+    from curation_assets.home import dagster_home
+
+    home = dagster_home()
+    os.environ["DAGSTER_HOME"] = str(home)
+    runs, assets = (
+        history.forget(home, [*planned.records["text"], *planned.records["original"]]) if home.exists() else (0, [])
+    )
+    if runs or assets:
+        pages = f", and the last pages of {', '.join(assets)}" if assets else ""
+        print(f"Dagster's history: deleted {runs:,} runs whose pages showed them{pages}.")
+
+
 def rebuild_dependents(warehouse: "Warehouse", database: Path | None) -> None:
     """Run again, with the settings of their last run, the assets after raw that have been built."""
     from curation_assets.cli import execute
     from curation_assets.definitions import ASSETS
 
-    rows = warehouse.query("select stage, max_by(config::varchar, finished_at) as config from ledger.runs group by stage")
+    rows = warehouse.query(
+        "select stage, max_by(config::varchar, finished_at) as config from ledger.runs group by stage"
+    )
     configs = {stage: json.loads(config) for stage, config in rows.iter_rows()}
     stages = [asset.key.to_user_string() for asset in ASSETS]
     stages = [stage for stage in stages if stage in configs and stage != "raw"]
@@ -153,4 +194,6 @@ def rebuild_dependents(warehouse: "Warehouse", database: Path | None) -> None:
         print("Nothing depends on them that could be built again.")
         return
     print(f"Building again: {', '.join(stages)}.")
-    execute({"ops": {stage: {"config": configs[stage]} for stage in stages}}, database, ",".join(stages), reason="erasure")
+    execute(
+        {"ops": {stage: {"config": configs[stage]} for stage in stages}}, database, ",".join(stages), reason="erasure"
+    )

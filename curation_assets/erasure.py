@@ -88,7 +88,8 @@ class Plan(NamedTuple):
 
     request: Request
     records: pl.DataFrame
-    """record_id, why (named, copy, near-duplicate, derived), source, source_uri, source_row, text, original, source_record_id, has_owner_id."""
+    """record_id, why (named, copy, near-duplicate, derived), source, source_uri, source_row, text, original,
+    source_record_id, has_owner_id."""
     kept_near: int
     """Near-duplicates of them and records made from them that the reach leaves alone."""
     kept_copies: int
@@ -183,7 +184,8 @@ class Columns(NamedTuple):
 def table_columns(warehouse: Warehouse) -> dict[str, Columns]:
     """Every table in the database, ours or not, and the columns that matter to erasing."""
     rows = warehouse.query(
-        "select c.schema_name || '.' || c.table_name as name, c.column_name, c.data_type from duckdb_columns() as c join duckdb_tables() as t "
+        "select c.schema_name || '.' || c.table_name as name, c.column_name, c.data_type from duckdb_columns() "
+        "as c join duckdb_tables() as t "
         "on t.database_name = c.database_name and t.schema_name = c.schema_name and t.table_name = c.table_name "
         "where not c.internal and c.database_name = current_database() order by 1, c.column_index"
     )
@@ -196,12 +198,16 @@ def table_columns(warehouse: Warehouse) -> dict[str, Columns]:
 def columns_of(columns: list[tuple[str, str]]) -> Columns:
     """Which of some columns (name, type) hold ids of records, hashes of texts, and words.
 
-    >>> columns_of([("record_id", "VARCHAR"), ("matched_record_id", "VARCHAR"), ("source_record_id", "VARCHAR"), ("rank", "INTEGER")]).records
+    >>> columns_of([("record_id", "VARCHAR"), ("matched_record_id", "VARCHAR"), ("source_record_id", "VARCHAR")]).records
     ('record_id', 'matched_record_id')
     """
     names = [name for name, _ in columns]
     strings = [name for name, kind in columns if "VARCHAR" in kind or "JSON" in kind or "BLOB" in kind]
-    records = [name for name in strings if name == "record_id" or (name.endswith("_record_id") and not name.endswith("source_record_id"))]
+    records = [
+        name
+        for name in strings
+        if name == "record_id" or (name.endswith("_record_id") and not name.endswith("source_record_id"))
+    ]
     texts = [name for name in strings if name.endswith("text_hash")]
     return Columns(tuple(names), tuple(records), tuple(texts), tuple(strings))
 
@@ -242,7 +248,9 @@ def _counted(warehouse: Warehouse, ids: list[str]) -> Iterator[Touched]:
             continue
         mine = " or ".join(f"{_quoted(column)} in (select unnest($ids::varchar[]))" for column in columns.records)
         if rows := warehouse.value(f"select count(*) as n from {_quoted(name)} where {mine}", ids=ids):
-            yield Touched(name, rows, "deleted" if "record_id" in columns.records and name not in REDACTED else "redacted")
+            yield Touched(
+                name, rows, "deleted" if "record_id" in columns.records and name not in REDACTED else "redacted"
+            )
 
 
 def _quoted(name: str) -> str:
@@ -264,14 +272,19 @@ def erase(warehouse: Warehouse, planned: Plan) -> dict[str, Any]:
     erasure_id = f"erasure-{secrets.token_hex(8)}"
     columns = table_columns(warehouse)
     erased = planned.records.with_columns(
-        tombstone_id=pl.Series([f"erased-{secrets.token_hex(12)}" for _ in range(len(planned.records))], dtype=pl.String)
+        tombstone_id=pl.Series(
+            [f"erased-{secrets.token_hex(12)}" for _ in range(len(planned.records))], dtype=pl.String
+        )
     )
     logger.info("erase: writing %s afresh without %s records", warehouse.path.name, f"{len(erased):,}")
     with warehouse.rewritten() as connection:
         _name_erased(connection, columns, erased)
         touched, left = _copy_tables(connection, columns, _probes(erased))
         commit = Commit(connection, "erasure", erasure_id)
-        commit.append("erasure.tombstones", _tombstones(keyed, planned.request, erased, erasure_id, started, _cleaned(connection, columns)))
+        commit.append(
+            "erasure.tombstones",
+            _tombstones(keyed, planned.request, erased, erasure_id, started, _cleaned(connection, columns)),
+        )
         redactions = _write_redactions(commit, columns, erasure_id, started)
         withdrawn = _withdraw(commit, columns, erasure_id, planned.request, started)
         _link_to_chain(commit, planned, redactions, started)
@@ -283,17 +296,23 @@ def erase(warehouse: Warehouse, planned: Plan) -> dict[str, Any]:
 def _name_erased(connection: "duckdb.DuckDBPyConnection", columns: dict[str, Columns], erased: pl.DataFrame) -> None:
     """Make the temporary tables `erased` (record_id, tombstone_id) and `erased_texts` (hashes of texts no record that stays has)."""
     connection.register("erased_frame", erased.select("record_id", "tombstone_id").to_arrow())
-    connection.execute("create temp table erased as select record_id::varchar as record_id, tombstone_id::varchar as tombstone_id from erased_frame")
+    connection.execute(
+        "create temp table erased as select record_id::varchar as record_id, tombstone_id::varchar as tombstone_id from erased_frame"
+    )
     connection.unregister("erased_frame")
     mine, others = [], []
     for name, column in [("cleaned.records", "text_hash"), ("cleaned.records", "raw_text_hash"), ("raw.records", None)]:
         if name in columns:
             value = column or "left(sha256(text), 32)"
-            mine.append(f"select {value} as text_hash from old.{name} where record_id in (select record_id from erased)")
+            mine.append(
+                f"select {value} as text_hash from old.{name} where record_id in (select record_id from erased)"
+            )
             if column:
                 others.append(f"select {column} from old.{name} where record_id not in (select record_id from erased)")
     stays = f" where text_hash not in ({' union all '.join(others)})" if others else ""
-    connection.execute(f"create temp table erased_texts as select distinct text_hash from ({' union all '.join(mine)}){stays}")
+    connection.execute(
+        f"create temp table erased_texts as select distinct text_hash from ({' union all '.join(mine)}){stays}"
+    )
 
 
 def _copy_tables(
@@ -342,7 +361,9 @@ def _copy_of_records(connection: "duckdb.DuckDBPyConnection", name: str, columns
         there = f"select count(*) from old.{_quoted(name)} where record_id in (select record_id from erased)"
         if count := connection.execute(there).fetchall()[0][0]:
             yield Touched(name, count, "deleted")
-    redacted = connection.execute(f"select count(*) {rows} {'and' if gone else 'where'} ({any_touched})").fetchall()[0][0]
+    redacted = connection.execute(f"select count(*) {rows} {'and' if gone else 'where'} ({any_touched})").fetchall()[0][
+        0
+    ]
     if redacted:
         yield Touched(name, redacted, "redacted")
         star = f"t.* replace ({', '.join(f'{value} as {_quoted(column)}' for column, value in replaced.items())})"
@@ -356,7 +377,9 @@ def _copy_of_texts(connection: "duckdb.DuckDBPyConnection", name: str, columns: 
     mine = " or ".join(f"{_quoted(column)} in (select text_hash from erased_texts)" for column in columns.texts)
     if count := connection.execute(f"select count(*) from old.{_quoted(name)} where {mine}").fetchall()[0][0]:
         yield Touched(name, count, "deleted")
-    connection.execute(f"insert into {_quoted(name)} by name select * from old.{_quoted(name)} where coalesce(not ({mine}), true)")
+    connection.execute(
+        f"insert into {_quoted(name)} by name select * from old.{_quoted(name)} where coalesce(not ({mine}), true)"
+    )
 
 
 def _probes(erased: pl.DataFrame) -> list[str]:
@@ -386,7 +409,9 @@ def _search(
             continue
         rows = {"rows": hits["rowid"].to_list()}
         if (name, column) == ("raw.rejects", "excerpt"):
-            connection.execute("update raw.rejects set excerpt = '' where rowid in (select unnest($rows::bigint[]))", rows)
+            connection.execute(
+                "update raw.rejects set excerpt = '' where rowid in (select unnest($rows::bigint[]))", rows
+            )
         elif (name, column) == ("raw.batches", "notes"):
             connection.execute(
                 "update raw.batches set notes = list_transform(notes, lambda note: if(len(list_filter($probes::varchar[], lambda probe: "
@@ -403,7 +428,9 @@ def _search(
 def _cleaned(connection: "duckdb.DuckDBPyConnection", columns: dict[str, Columns]) -> dict[str, str]:
     if "cleaned.records" not in columns:
         return {}
-    rows = connection.execute("select record_id, text from old.cleaned.records where record_id in (select record_id from erased)")
+    rows = connection.execute(
+        "select record_id, text from old.cleaned.records where record_id in (select record_id from erased)"
+    )
     return dict(rows.fetchall())
 
 
@@ -414,25 +441,45 @@ def _tombstones(
     rows = []
     for row in erased.iter_rows(named=True):
         source = row["source"] if request.is_of_a_source else None
-        hashes = {("record", keyed.hash("record", row["record_id"])), ("original", keyed.hash("original", row["original"], source))}
-        hashes |= {("text", keyed.hash("text", text, source)) for text in (row["text"], cleaned.get(row["record_id"], row["text"]))}
-        rows += [{"tombstone_id": row["tombstone_id"], "kind": kind, "keyed_hash": value, "source": source} for kind, value in sorted(hashes)]
-    return pl.DataFrame(rows, schema={"tombstone_id": pl.String, "kind": pl.String, "keyed_hash": pl.String, "source": pl.String}).with_columns(
-        erasure_id=pl.lit(erasure_id), key_id=pl.lit(keyed.id), reason=pl.lit(request.reason), erased_at=pl.lit(erased_at)
+        hashes = {
+            ("record", keyed.hash("record", row["record_id"])),
+            ("original", keyed.hash("original", row["original"], source)),
+        }
+        hashes |= {
+            ("text", keyed.hash("text", text, source))
+            for text in (row["text"], cleaned.get(row["record_id"], row["text"]))
+        }
+        rows += [
+            {"tombstone_id": row["tombstone_id"], "kind": kind, "keyed_hash": value, "source": source}
+            for kind, value in sorted(hashes)
+        ]
+    return pl.DataFrame(
+        rows, schema={"tombstone_id": pl.String, "kind": pl.String, "keyed_hash": pl.String, "source": pl.String}
+    ).with_columns(
+        erasure_id=pl.lit(erasure_id),
+        key_id=pl.lit(keyed.id),
+        reason=pl.lit(request.reason),
+        erased_at=pl.lit(erased_at),
     )
 
 
-def _write_redactions(commit: Commit, columns: dict[str, Columns], erasure_id: str, redacted_at: datetime) -> dict[str, Any]:
+def _write_redactions(
+    commit: Commit, columns: dict[str, Columns], erasure_id: str, redacted_at: datetime
+) -> dict[str, Any]:
     """Write ledger.redactions for the chained decisions that lost an id; return their number and their hash."""
     connection = commit.connection
     question = (SQL / "audit" / "decision_hashes.sql").read_text(encoding="utf-8")
     everything = {"run_id": None, "stage": None}
     if "ledger.redactions" in columns and "position" in columns["ledger.decisions"].names:
         connection.execute("use old")
-        connection.execute(f"create temp table hashes_before as select run_id, stage, position, counted_as, record_id from ({question})", everything)
+        connection.execute(
+            f"create temp table hashes_before as select run_id, stage, position, counted_as, record_id from ({question})",
+            everything,
+        )
         connection.execute("use fresh")
         connection.execute(
-            "create temp table touched_decisions as select d.run_id, d.stage, d.position from old.ledger.decisions as d where d.position is not null "
+            "create temp table touched_decisions as select d.run_id, d.stage, d.position from "
+            "old.ledger.decisions as d where d.position is not null "
             "and (d.record_id in (select record_id from erased) or d.matched_record_id in (select record_id from erased))"
         )
         rows = connection.sql(
@@ -442,13 +489,21 @@ def _write_redactions(commit: Commit, columns: dict[str, Columns], erasure_id: s
             params=everything,
         ).pl()
         if len(rows):
-            commit.append("ledger.redactions", rows.with_columns(erasure_id=pl.lit(erasure_id), redacted_at=pl.lit(redacted_at)))
+            commit.append(
+                "ledger.redactions", rows.with_columns(erasure_id=pl.lit(erasure_id), redacted_at=pl.lit(redacted_at))
+            )
     hashed = connection.sql((SQL / "audit" / "redactions_hash.sql").read_text(encoding="utf-8")).pl()
     mine = hashed.filter(pl.col("erasure_id") == erasure_id)
-    return {"redactions": mine["redactions"].item(), "redactions_hash": mine["redactions_hash"].item()} if len(mine) else {"redactions": 0, "redactions_hash": None}
+    return (
+        {"redactions": mine["redactions"].item(), "redactions_hash": mine["redactions_hash"].item()}
+        if len(mine)
+        else {"redactions": 0, "redactions_hash": None}
+    )
 
 
-def _withdraw(commit: Commit, columns: dict[str, Columns], erasure_id: str, request: Request, withdrawn_at: datetime) -> list[str]:
+def _withdraw(
+    commit: Commit, columns: dict[str, Columns], erasure_id: str, request: Request, withdrawn_at: datetime
+) -> list[str]:
     """Mark the releases that hold an erased record as withdrawn."""
     if "release.records" not in columns:
         return []
@@ -456,14 +511,20 @@ def _withdraw(commit: Commit, columns: dict[str, Columns], erasure_id: str, requ
     releases = commit.connection.sql(held).pl()["release_id"].to_list()
     if releases:
         why = f"It holds records that were erased{f': {request.reason}' if request.reason else '.'}"
-        rows = [{"release_id": release, "withdrawn_at": withdrawn_at, "why": why, "erasure_id": erasure_id} for release in releases]
+        rows = [
+            {"release_id": release, "withdrawn_at": withdrawn_at, "why": why, "erasure_id": erasure_id}
+            for release in releases
+        ]
         commit.append("release.withdrawals", pl.DataFrame(rows))
     return releases
 
 
 def _link_to_chain(commit: Commit, planned: Plan, redactions: dict[str, Any], started: datetime) -> None:
     """Write the erasure's row of ledger.runs."""
-    settings = json.dumps({**planned.request.selected_by, "reach": planned.request.reach, "reason": planned.request.reason}, sort_keys=True)
+    settings = json.dumps(
+        {**planned.request.selected_by, "reach": planned.request.reach, "reason": planned.request.reason},
+        sort_keys=True,
+    )
     commit.rows_dropped = len(planned.records)
     commit.notes = redactions
     account = {
@@ -512,7 +573,13 @@ def _receipt(
     ).fetchall()[0][0]
     previous = (connection.execute(last).fetchall() if has_earlier else []) or [(CHAIN_START,)]
     row = sealed(keyed, said, previous[0][0])
-    stored = {**row, "receipt": canonical(said), "erasure_id": commit.run_id, "issued_at": issued_at, "chain_hash": chain_hash}
+    stored = {
+        **row,
+        "receipt": canonical(said),
+        "erasure_id": commit.run_id,
+        "issued_at": issued_at,
+        "chain_hash": chain_hash,
+    }
     commit.append("erasure.receipts", pl.DataFrame([stored]))
     return row
 
@@ -567,7 +634,10 @@ def finish_side_files(warehouse: Warehouse, keyed: Keyed) -> None:
         if not path.exists():
             folder.mkdir(exist_ok=True)
             draft = path.with_suffix(".new")
-            draft.write_text(json.dumps(row | {"receipt": json.loads(row["receipt"])}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            draft.write_text(
+                json.dumps(row | {"receipt": json.loads(row["receipt"])}, indent=2, ensure_ascii=False) + "\n",
+                encoding="utf-8",
+            )
             draft.replace(path)
 
 
@@ -579,7 +649,12 @@ def _drop_lines(path: Path, keyed: Keyed, hashes: frozenset[str]) -> None:
     with _journal(path):
         lines = path.read_bytes().splitlines(keepends=True)
         named = {line: _NAMED.findall(line) for line in lines}
-        gone = {record for records in named.values() for record in records if keyed.hash("record", record.decode("utf-8", "replace")) in hashes}
+        gone = {
+            record
+            for records in named.values()
+            for record in records
+            if keyed.hash("record", record.decode("utf-8", "replace")) in hashes
+        }
         kept = [line for line in lines if not gone.intersection(named[line])]
         if len(kept) < len(lines):
             shortened = path.with_name(f"{path.name}.new")

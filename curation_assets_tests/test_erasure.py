@@ -8,63 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import orjson
 import polars as pl
 import pytest
-from conftest import materialize
+from conftest import TOKENS, VICTIM, label, materialize
 from typer.testing import CliRunner
 
 from curation_assets import erasure, tombstones
 from curation_assets.audit_chain import verify_ledger
 from curation_assets.cli import app
+from curation_assets.pages import markdown_table
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
-
-WORDS = "river stone harbour lantern meadow copper window garden thunder velvet orchard saddle candle marble feather anchor".split()
-TOKENS = ("zqxvictima", "zqxvictimb", "zqxvictimc")
-"""Words of the erased texts alone."""
-
-
-def sentence(n: int, words: int = 40) -> str:
-    return " ".join(f"{WORDS[(n * 7 + k * k + 3 * k) % 16]}{(n * 31 + k * 17) % 89}" for k in range(words))
-
-
-VICTIM = f"{TOKENS[0]} {sentence(1000)} {TOKENS[1]} {sentence(1001)} {TOKENS[2]}"
-
-
-@pytest.fixture(scope="session")
-def planted(tmp_path_factory):
-    """A database after a whole run, a release and some labels, with one record, its copy, its near-duplicate and one made from it."""
-    folder = tmp_path_factory.mktemp("planted")
-    rows = [{"id": f"owner-{n}", "text": f"{sentence(n)} {sentence(n + 500)}"} for n in range(60)]
-    rows.append({"id": "victim-1", "text": VICTIM})
-    rows.append({"id": "near-1", "text": VICTIM.replace(TOKENS[2], "and so on")})
-    rows.append({"id": "made-1", "text": f"{sentence(2000)} {sentence(2001)}", "derived_from": "victim-1"})
-    lines = [*map(json.dumps, rows), '{"id": "broken", "text": "' + VICTIM]
-    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "others.jsonl").write_text(json.dumps({"id": "copy-1", "text": VICTIM.upper() + "  "}) + "\n")
-    warehouse = Warehouse(database=str(folder / "planted.duckdb"))
-    sources = [{"name": name, "path": str(folder / f"{name}.jsonl"), "license": "CC-BY-4.0"} for name in ("texts", "others")]
-    ops = {
-        "raw": {"sources": sources},
-        "deduped": {},
-        "filtered": {"rule_sets": []},
-        "curated_set": {"budget_records": 61},
-        "eval_report": {"token_budget": 2_000, "vocabulary": 512},
-    }
-    ops = {name: config for name, config in ops.items() if config}
-    assert materialize(warehouse, ops).success
-    assert materialize(warehouse, {}, ["release"]).success
-    victim = warehouse.value("select record_id from raw.records where source_record_id = 'victim-1'")
-    warehouse.append("expert_labels.labels", pl.DataFrame([label(victim, "l-1"), label("another", "l-2")], infer_schema_length=None))
-    warehouse.release_run()
-    return warehouse, victim
-
-
-def label(record_id: str, label_id: str) -> dict:
-    row = dict.fromkeys(tables()["expert_labels.labels"].incoming)
-    return row | {"label_id": label_id, "record_id": record_id, "task": "t", "rater": "r", "answer": "skip", "role": "expert", "origin": "page"}
 
 
 @pytest.fixture
@@ -93,7 +50,10 @@ def places_of(warehouse: Warehouse, *words: str) -> list[str]:
             f"{schema}.{table}.{column}"
             for schema, table, column in columns
             if connection.execute(
-                f'select count(*) from "{schema}"."{table}" where len(list_filter($words, lambda word: contains(lower("{column}"::varchar), word))) > 0',
+                (
+                    f'select count(*) from "{schema}"."{table}" where len(list_filter($words, lambda word: '
+                    f'contains(lower("{column}"::varchar), word))) > 0'
+                ),
                 {"words": list(words)},
             ).fetchall()[0][0]
         ]
@@ -110,24 +70,51 @@ def test_the_plan_finds_copies_near_duplicates_and_what_was_made_from_a_record(d
     narrow = erasure.plan(warehouse, erasure.Request(ids=(victim,), reach="records"))
     assert (len(narrow.records), narrow.kept_copies, narrow.kept_near) == (1, 1, 2)
     assert not len(erasure.plan(warehouse, erasure.Request(ids=("victim-1",), source="others")).records)
-    assert len(erasure.plan(warehouse, erasure.Request(license="CC-BY-4.0", reach="records")).records) == 64
+    assert len(erasure.plan(warehouse, erasure.Request(license="CC-BY-4.0", reach="records")).records) == 63
+
+
+def page_of_victim(home: Path) -> None:
+    """A run in Dagster's history whose asset page shows the victim, as previews do."""
+
+    @dg.asset(name="raw")
+    def page() -> dg.MaterializeResult:
+        return dg.MaterializeResult(
+            metadata={"preview": dg.MetadataValue.md(markdown_table(pl.DataFrame({"text": [VICTIM]})))}
+        )
+
+    home.mkdir()
+    with dg.DagsterInstance.get() as instance:
+        assert dg.materialize([page], instance=instance).success
+    assert any(TOKENS[0].encode() in path.read_bytes() for path in home.rglob("*.db"))
 
 
 def test_nothing_of_an_erased_text_is_left_and_all_is_built_again(database, tmp_path, monkeypatch):
     warehouse, victim = database
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     journal = warehouse.path.with_name(f"{warehouse.path.name}.labels.jsonl")
-    journal.write_bytes(b"".join(orjson.dumps(label(record, record), option=orjson.OPT_APPEND_NEWLINE) for record in (victim, "another")))
+    journal.write_bytes(
+        b"".join(
+            orjson.dumps(label(record, record), option=orjson.OPT_APPEND_NEWLINE) for record in (victim, "another")
+        )
+    )
     assert "cleaned.records.text" in places_of(warehouse, TOKENS[0])
-    hashes = warehouse.query("select text_hash from cleaned.records where contains(lower(text), $word)", word=TOKENS[0])["text_hash"].to_list()
+    hashes = warehouse.query(
+        "select text_hash from cleaned.records where contains(lower(text), $word)", word=TOKENS[0]
+    )["text_hash"].to_list()
 
-    result = CliRunner().invoke(app, ["erase", "--record", "victim-1", "--reason", "a request", "--yes", "--database", str(warehouse.path)])
+    page_of_victim(tmp_path / "home")
+
+    result = CliRunner().invoke(
+        app, ["erase", "--record", "victim-1", "--reason", "a request", "--yes", "--database", str(warehouse.path)]
+    )
     assert result.exit_code == 0, result.output
     assert "4 records (1 named, 1 of the same text, 1 near-duplicates of them, 1 made from them)" in result.output
     assert "Withdrawn: " in result.output
     assert places_of(warehouse, *TOKENS, victim, "victim-1", *hashes) == []
-    files = [path for path in warehouse.path.parent.rglob("*") if path.is_file()]
-    assert len(files) > 3
+    files = [
+        path for folder in (warehouse.path.parent, tmp_path / "home") for path in folder.rglob("*") if path.is_file()
+    ]
+    assert len(files) > 8
     for path in files:
         content = path.read_bytes().lower()
         assert not any(word.encode() in content for word in (*TOKENS, victim)), path
@@ -149,14 +136,18 @@ def test_every_table_there_is_or_will_be_is_walked(database):
     text_hash = warehouse.value("select text_hash from cleaned.records where record_id = $id", id=victim)
     with duckdb.connect(str(warehouse.path)) as connection:
         for name, table in tables().items():
-            if name in ("ledger.current_decisions", *erasure.NOT_SEARCHED) or name.endswith(".decisions") and name != "ledger.decisions":
+            if name in ("ledger.current_decisions", *erasure.NOT_SEARCHED) or (
+                name.endswith(".decisions") and name != "ledger.decisions"
+            ):
                 continue
             connection.execute(f"create schema if not exists {name.split('.')[0]}")
             columns = ", ".join(f"{column} varchar" for column in table.columns)
             connection.execute(f"create table if not exists {name} ({columns})")
             row = {}
             for column, kind, *_ in connection.execute(f"describe {name}").fetchall():
-                is_id = column == "record_id" or (column.endswith("_record_id") and not column.endswith("source_record_id"))
+                is_id = column == "record_id" or (
+                    column.endswith("_record_id") and not column.endswith("source_record_id")
+                )
                 value = victim if is_id else text_hash if column.endswith("text_hash") else VICTIM
                 if kind in ("VARCHAR", "JSON", "VARCHAR[]"):
                     row[column] = json.dumps(value) if kind == "JSON" else [value] if kind == "VARCHAR[]" else value
@@ -168,7 +159,7 @@ def test_every_table_there_is_or_will_be_is_walked(database):
     receipt = erase(warehouse, ids=("victim-1",))["receipt"]
     told = {place.split(":")[0] for place in receipt["found_elsewhere"]}
     assert "main.notes_of_mine.remark" in told
-    left = {place for place in places_of(warehouse, *TOKENS, victim, text_hash)}
+    left = set(places_of(warehouse, *TOKENS, victim, text_hash))
     assert left <= told
     keyed = {name for name, table in tables().items() if {"record_id", "text_hash"} & set(table.columns)}
     assert not {place for place in left if place.rsplit(".", 1)[0] in keyed}
@@ -178,7 +169,12 @@ def test_an_erased_text_is_refused_when_it_comes_again(database, tmp_path):
     warehouse, _ = database
     erase(warehouse, ids=("victim-1",))
     again = tmp_path / "again.jsonl"
-    again.write_text("".join(json.dumps({"id": n, "text": text}) + "\n" for n, text in enumerate([f" {VICTIM.title()}\n", "a new text of its own"])))
+    again.write_text(
+        "".join(
+            json.dumps({"id": n, "text": text}) + "\n"
+            for n, text in enumerate([f" {VICTIM.title()}\n", "a new text of its own"])
+        )
+    )
     assert materialize(warehouse, {"raw": {"sources": [{"name": "again", "path": str(again)}]}}, ["raw"]).success
     rejects = warehouse.query("select source_row, reason, excerpt from raw.rejects where source = 'again'").rows()
     assert rejects == [(1, tombstones.REASON, "")]
@@ -245,7 +241,9 @@ def test_a_kill_leaves_all_or_nothing_and_the_next_start_finishes_it(database, p
     journal = warehouse.path.with_name(f"{warehouse.path.name}.labels.jsonl")
     journal.write_bytes(orjson.dumps(label(victim, "l-9")) + b"\n" + orjson.dumps(label("another", "l-8")) + b"\n")
     environment = os.environ | {"PYTHONPATH": str(Path(erasure.__file__).parents[1])}
-    killed = subprocess.run([sys.executable, "-c", KILL, place, str(warehouse.path)], env=environment, capture_output=True, timeout=120)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL, place, str(warehouse.path)], env=environment, capture_output=True, timeout=120
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     warehouse.hold_for_run()
     assert not warehouse.rewriting.exists()

@@ -17,15 +17,76 @@ from curation_assets.releasing.material import Facts
 FILE = "README.md"
 
 LICENSES = frozenset(
-    "apache-2.0 mit openrail bigscience-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear "
-    "c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 "
-    "cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
-    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 "
-    "lgpl lgpl-2.1 lgpl-3.0 isc mpl-2.0 ms-pl ncsa odc-by odbl ofl-1.1 osl-3.0 pddl postgresql unlicense zlib".split()
+    [
+        "apache-2.0",
+        "mit",
+        "openrail",
+        "bigscience-openrail-m",
+        "afl-3.0",
+        "artistic-2.0",
+        "bsl-1.0",
+        "bsd",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "bsd-3-clause-clear",
+        "c-uda",
+        "cc",
+        "cc0-1.0",
+        "cc-by-2.0",
+        "cc-by-2.5",
+        "cc-by-3.0",
+        "cc-by-4.0",
+        "cc-by-sa-3.0",
+        "cc-by-sa-4.0",
+        "cc-by-nc-2.0",
+        "cc-by-nc-3.0",
+        "cc-by-nc-4.0",
+        "cc-by-nd-4.0",
+        "cc-by-nc-nd-3.0",
+        "cc-by-nc-nd-4.0",
+        "cc-by-nc-sa-2.0",
+        "cc-by-nc-sa-3.0",
+        "cc-by-nc-sa-4.0",
+        "cdla-sharing-1.0",
+        "cdla-permissive-1.0",
+        "cdla-permissive-2.0",
+        "wtfpl",
+        "ecl-2.0",
+        "epl-1.0",
+        "epl-2.0",
+        "eupl-1.1",
+        "eupl-1.2",
+        "agpl-3.0",
+        "gfdl",
+        "gpl",
+        "gpl-2.0",
+        "gpl-3.0",
+        "lgpl",
+        "lgpl-2.1",
+        "lgpl-3.0",
+        "isc",
+        "mpl-2.0",
+        "ms-pl",
+        "ncsa",
+        "odc-by",
+        "odbl",
+        "ofl-1.1",
+        "osl-3.0",
+        "pddl",
+        "postgresql",
+        "unlicense",
+        "zlib",
+    ]
 )
 """Identifiers the hub knows (hub documentation, "Licenses"); any other licence is `other` there."""
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 LARGER_SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
@@ -164,10 +225,14 @@ def _how_it_was_made(manifest: Manifest, facts: Facts) -> Iterator[str]:
     for stage in facts.funnel["stage"].unique(maintain_order=True):
         part = facts.funnel.filter(pl.col("stage") == stage)
         first = part.row(0, named=True)
-        rules = "; ".join(f"{rule} {count:,}" for rule, count in part.select("rule", "dropped_by_rule").iter_rows() if rule)
+        rules = "; ".join(
+            f"{rule} {count:,}" for rule, count in part.select("rule", "dropped_by_rule").iter_rows() if rule
+        )
         numbers = " | ".join(f"{first[name]:,}" for name in ("rows_in", "rows_dropped", "rows_out"))
         yield f"| {stage} | {numbers} | {_escaped(rules)} |"
-    judges = "; ".join(f"{row['judge']} (revision {row['revision']}, {row['records']:,} records)" for row in facts.judges.to_dicts())
+    judges = "; ".join(
+        f"{row['judge']} (revision {row['revision']}, {row['records']:,} records)" for row in facts.judges.to_dicts()
+    )
     yield f"\nQuality was judged by: {_escaped(judges)}."
     yield f"\nSelection: {_escaped(_settings(facts.stages['curated_set']['config']))}."
     split = manifest["reproducible"]["config"]["release"]

@@ -21,17 +21,17 @@ changed as (
     case when f.record_id is null then 'entered' when s.record_id is null then 'left' else 'moved' end as change,
     f.split as split_before,
     s.split as split_after,
-    if(f.record_id is null, t.before, t.after) as at
+    if(f.record_id is null, t.before, t.after) as asked_at
   from first_set as f
   full join second_set as s using (record_id)
   cross join times as t
   where f.record_id is null or s.record_id is null or f.split <> s.split
 ),
 runs as (
-  select c.at, u.stage, max_by(u.run_id, u.finished_at) as run_id
-  from (select distinct at from changed) as c
-  join ledger.runs as u on u.finished_at <= c.at
-  group by c.at, u.stage
+  select c.asked_at, u.stage, max_by(u.run_id, u.finished_at) as run_id
+  from (select distinct asked_at from changed) as c
+  join ledger.runs as u on u.finished_at <= c.asked_at
+  group by c.asked_at, u.stage
 ),
 reasons as (
   select
@@ -39,7 +39,7 @@ reasons as (
     min_by({'stage': d.stage, 'rule': d.rule, 'value': d.value, 'threshold': d.threshold, 'matched_record_id': d.matched_record_id},
       list_position(['cleaned', 'deduped', 'filtered', 'curated_set'], d.stage)) as reason
   from changed as c
-  join runs as r on r.at = c.at
+  join runs as r on r.asked_at = c.asked_at
   join ledger.decisions as d on d.record_id = c.record_id and d.stage = r.stage and d.run_id = r.run_id and d.verdict = 'drop'
   where c.change <> 'moved'
   group by c.record_id
@@ -56,14 +56,14 @@ select
     when c.change = 'moved' then null
     when starts_with(c.record_id, 'erased-') then 'erased'
     when x.reason is not null then x.reason.stage
-    when c.change = 'entered' and b.ingested_at > c.at then 'raw'
+    when c.change = 'entered' and b.ingested_at > c.asked_at then 'raw'
     else 'release'
   end as stage,                               -- the stage that kept it out: raw where it had not been read yet, release where no format could hold it
   case
     when c.change = 'moved' then null
     when starts_with(c.record_id, 'erased-') then 'erased'
     when x.reason is not null then x.reason.rule
-    when c.change = 'entered' and b.ingested_at > c.at then 'not_read_yet'
+    when c.change = 'entered' and b.ingested_at > c.asked_at then 'not_read_yet'
     else 'left_out'
   end as rule,                                -- the rule
   x.reason.value as value,                    -- what it measured
