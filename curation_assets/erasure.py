@@ -31,7 +31,7 @@ from curation_assets.progress import logger
 from curation_assets.tables import SQL, column_lineage, tables
 from curation_assets.tombstones import TABLE as TOMBSTONES
 from curation_assets.tombstones import Keyed, key
-from curation_assets.warehouse import CHAIN_START, Commit, Warehouse
+from curation_assets.warehouse import CHAIN_START, Commit, StaleError, Warehouse
 
 if TYPE_CHECKING:
     import duckdb
@@ -263,11 +263,16 @@ def _quoted(name: str) -> str:
 def erase(warehouse: Warehouse, planned: Plan) -> dict[str, Any]:
     """Erase what was planned and return the receipt. Waits for a run that is working on the database.
 
-    Raises ValueError if the plan names no record, KeyMissingError if earlier tombstones were made with a key that is not there.
+    Raises ValueError if the plan names no record, StaleError if other records answer to the request by now, KeyMissingError if
+    earlier tombstones were made with a key that is not there.
     """
     if not len(planned.records):
         raise ValueError("the plan names no record")
     warehouse.hold_for_run()
+    if not plan(warehouse, planned.request).records["record_id"].equals(planned.records["record_id"]):
+        raise StaleError(
+            "Other records answer to that by now: a run has worked on the database since. Nothing was changed; ask again."
+        )
     keyed, started = key(warehouse), datetime.now(timezone.utc)
     erasure_id = f"erasure-{secrets.token_hex(8)}"
     columns = table_columns(warehouse)

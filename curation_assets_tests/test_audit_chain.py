@@ -6,8 +6,10 @@ import shutil
 import duckdb
 import pytest
 from conftest import materialize
+from typer.testing import CliRunner
 
 from curation_assets.audit_chain import chain_head, ledger_lines, verify_ledger
+from curation_assets.cli import FAILED, USAGE, app
 from curation_assets.warehouse import Warehouse
 
 TEXTS = ["a first text of some words", "a first text of some words", "another text, on its own", "the fourth one"]
@@ -66,11 +68,23 @@ ONE = f"stage = 'deduped' and position = 2 and run_id = {LATEST}"
     ("statements", "words"),
     [
         ([f"update ledger.decisions set verdict = 'drop' where {ONE}"], "row 2 of its decisions .*edited"),
-        ([f"update ledger.decisions set value = value + 1e-9 where {ONE.replace('2', '1')}"], "row 1 of its decisions .*edited"),
-        ([f"update ledger.decisions set record_id = reverse(record_id) where {ONE}"], "row 2 of its decisions .*edited"),
+        (
+            [f"update ledger.decisions set value = value + 1e-9 where {ONE.replace('2', '1')}"],
+            "row 1 of its decisions .*edited",
+        ),
+        (
+            [f"update ledger.decisions set record_id = reverse(record_id) where {ONE}"],
+            "row 2 of its decisions .*edited",
+        ),
         ([f"delete from ledger.decisions where {ONE}"], "row 2 of its decisions: is missing"),
-        (["delete from ledger.decisions where stage = 'deduped' and position = 4"], "row 4 of its decisions: is missing"),
-        ([f"insert into ledger.decisions from ledger.decisions where {ONE}"], "row 2 of its decisions: is there more than once"),
+        (
+            ["delete from ledger.decisions where stage = 'deduped' and position = 4"],
+            "row 4 of its decisions: is missing",
+        ),
+        (
+            [f"insert into ledger.decisions from ledger.decisions where {ONE}"],
+            "row 2 of its decisions: is there more than once",
+        ),
         (
             [f"insert into ledger.decisions select * replace (9 as position) from ledger.decisions where {ONE}"],
             "row 9 of its decisions: was added",
@@ -80,20 +94,44 @@ ONE = f"stage = 'deduped' and position = 2 and run_id = {LATEST}"
             "1 rows of ledger.decisions have no number",
         ),
         (
-            [f"update ledger.decisions set position = 5 - position where stage = 'deduped' and position in (2, 3) and run_id = {LATEST}"],
+            [
+                f"update ledger.decisions set position = 5 - position where stage = 'deduped' and position in (2, 3) and run_id = {LATEST}"
+            ],
             "row 3 of its decisions .*moved",
         ),
-        ([f"update ledger.runs set rows_dropped = 0 where stage = 'deduped' and run_id = {LATEST}"], "stage deduped, row 6.*was edited"),
-        (["update ledger.runs set config = '{}' where chain_position = 2"], ("stage cleaned, row 2 of the chain: "
-"its row in ledger.runs was edited")),
+        (
+            [f"update ledger.runs set rows_dropped = 0 where stage = 'deduped' and run_id = {LATEST}"],
+            "stage deduped, row 6.*was edited",
+        ),
+        (
+            ["update ledger.runs set config = '{}' where chain_position = 2"],
+            ("stage cleaned, row 2 of the chain: its row in ledger.runs was edited"),
+        ),
         (["delete from ledger.runs where chain_position = 3"], "stage raw, row 4 of the chain: 1 row is missing"),
-        (["update ledger.runs set chain_position = 5 - chain_position where chain_position in (2, 3)"], "row 2 of the chain: the row"),
-        ([("insert into ledger.runs select * replace (null as chain_position, now() as finished_at) from "
-"ledger.runs limit 1")], "not in the chain: it was added"),
-        ([("insert into ledger.redactions select 'e', run_id, stage, position, 'x', 'y', now() from "
-"ledger.decisions limit 1")], "Erasure e: .*were added"),
+        (
+            ["update ledger.runs set chain_position = 5 - chain_position where chain_position in (2, 3)"],
+            "row 2 of the chain: the row",
+        ),
+        (
+            [
+                (
+                    "insert into ledger.runs select * replace (null as chain_position, now() as finished_at) from "
+                    "ledger.runs limit 1"
+                )
+            ],
+            "not in the chain: it was added",
+        ),
+        (
+            [
+                (
+                    "insert into ledger.redactions select 'e', run_id, stage, position, 'x', 'y', now() from "
+                    "ledger.decisions limit 1"
+                )
+            ],
+            "Erasure e: .*were added",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_was_done_to_a_row_is_found_and_named(tampered, statements, words):
     import re
 
@@ -126,6 +164,15 @@ def test_a_ledger_cut_off_at_its_end_shows_only_against_a_hash_noted_elsewhere(c
     )
     problems = verify_ledger(Warehouse(database=str(tmp_path / "tampered.duckdb")), head=chain_head(chained))
     assert "cut off or rewritten" in problems[0]
+
+
+def test_the_command_says_what_is_wrong_and_fails(chained, tampered, tmp_path):
+    whole = CliRunner().invoke(app, ["verify", "--ledger", "--database", str(chained.path)])
+    assert (whole.exit_code, "Every chained row is as it was written" in whole.output) == (0, True)
+    tampered(f"delete from ledger.decisions where {ONE}")
+    broken = CliRunner().invoke(app, ["verify", "--ledger", "--database", str(tmp_path / "tampered.duckdb")])
+    assert (broken.exit_code, "row 2 of its decisions: is missing" in broken.output) == (FAILED, True)
+    assert CliRunner().invoke(app, ["verify"]).exit_code == USAGE
 
 
 def test_rows_from_before_the_chain_are_told_and_the_next_run_begins_it(chained, tmp_path):
