@@ -29,7 +29,7 @@ def invoke(*arguments, code=0):
 
 def test_help_names_every_command_and_exit_code():
     text = invoke("--help")
-    for command in ("run", "demo", "trace", "funnel", "sql"):
+    for command in ("run", "demo", "trace", "funnel", "sql", "release", "verify"):
         assert command in text
     assert "Exit codes" in text
 

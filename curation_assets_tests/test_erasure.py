@@ -148,7 +148,10 @@ def test_every_table_there_is_or_will_be_is_walked(database):
                 is_id = column == "record_id" or (
                     column.endswith("_record_id") and not column.endswith("source_record_id")
                 )
-                value = victim if is_id else text_hash if column.endswith("text_hash") else VICTIM
+                is_hash = column.endswith("text_hash")
+                if name in erasure.REDACTED and not (is_id or is_hash):
+                    continue  # the rest of such a row says where it stands
+                value = victim if is_id else text_hash if is_hash else VICTIM
                 if kind in ("VARCHAR", "JSON", "VARCHAR[]"):
                     row[column] = json.dumps(value) if kind == "JSON" else [value] if kind == "VARCHAR[]" else value
             names = ", ".join(row)

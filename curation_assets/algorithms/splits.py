@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from curation_assets.algorithms.minhash import connected_components
 
 MAIN = "train"
 """The split that gets what no other takes."""
@@ -41,10 +41,8 @@ def groups(record_ids: pl.Series, links: pl.DataFrame, keys: Sequence[pl.Series]
         known = known.select("place", pl.col("place").min().over("key").alias("first"))
         pairs.append(known.to_numpy())
     edges = np.concatenate(pairs).astype(np.int64)
-    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(len(nodes), len(nodes)))
-    _, component = connected_components(graph, directed=False)
-    _, smallest = np.unique(component, return_index=True)  # nodes are sorted, so the first of a component is its smallest
-    return nodes.gather(smallest[component[place]]).rename("group")
+    smallest = connected_components(pl.DataFrame(edges, schema=["one", "other"]), len(nodes))  # nodes are sorted
+    return nodes.gather(smallest[place]).rename("group")
 
 
 def assign(groups: pl.Series, shares: Mapping[str, float], *, seed: int) -> pl.Series:
@@ -59,7 +57,9 @@ def assign(groups: pl.Series, shares: Mapping[str, float], *, seed: int) -> pl.S
     ValueError for other shares.
     """
     if any(not 0 <= share < 1 for share in shares.values()) or sum(shares.values()) >= 1 or MAIN in shares:
-        raise ValueError(f"shares of splits beside {MAIN} are each from 0 to 1 and sum to less than 1; got {dict(shares)}")
+        raise ValueError(
+            f"shares of splits beside {MAIN} are each from 0 to 1 and sum to less than 1; got {dict(shares)}"
+        )
     names, place, size = np.unique(groups.to_numpy(), return_inverse=True, return_counts=True)
     drawn = np.array([draw(str(name), seed) for name in names])
     room = {split: max(1, round(share * len(groups))) for split, share in shares.items() if share}

@@ -16,68 +16,15 @@ from curation_assets.releasing.material import Facts
 
 FILE = "README.md"
 
-LICENSES = frozenset(
-    [
-        "apache-2.0",
-        "mit",
-        "openrail",
-        "bigscience-openrail-m",
-        "afl-3.0",
-        "artistic-2.0",
-        "bsl-1.0",
-        "bsd",
-        "bsd-2-clause",
-        "bsd-3-clause",
-        "bsd-3-clause-clear",
-        "c-uda",
-        "cc",
-        "cc0-1.0",
-        "cc-by-2.0",
-        "cc-by-2.5",
-        "cc-by-3.0",
-        "cc-by-4.0",
-        "cc-by-sa-3.0",
-        "cc-by-sa-4.0",
-        "cc-by-nc-2.0",
-        "cc-by-nc-3.0",
-        "cc-by-nc-4.0",
-        "cc-by-nd-4.0",
-        "cc-by-nc-nd-3.0",
-        "cc-by-nc-nd-4.0",
-        "cc-by-nc-sa-2.0",
-        "cc-by-nc-sa-3.0",
-        "cc-by-nc-sa-4.0",
-        "cdla-sharing-1.0",
-        "cdla-permissive-1.0",
-        "cdla-permissive-2.0",
-        "wtfpl",
-        "ecl-2.0",
-        "epl-1.0",
-        "epl-2.0",
-        "eupl-1.1",
-        "eupl-1.2",
-        "agpl-3.0",
-        "gfdl",
-        "gpl",
-        "gpl-2.0",
-        "gpl-3.0",
-        "lgpl",
-        "lgpl-2.1",
-        "lgpl-3.0",
-        "isc",
-        "mpl-2.0",
-        "ms-pl",
-        "ncsa",
-        "odc-by",
-        "odbl",
-        "ofl-1.1",
-        "osl-3.0",
-        "pddl",
-        "postgresql",
-        "unlicense",
-        "zlib",
-    ]
-)
+_NAMES = """
+apache-2.0 mit openrail bigscience-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause
+bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
+cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl
+gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc mpl-2.0 ms-pl ncsa odc-by odbl ofl-1.1 osl-3.0 pddl postgresql
+unlicense zlib
+"""
+LICENSES = frozenset(_NAMES.split())
 """Identifiers the hub knows (hub documentation, "Licenses"); any other licence is `other` there."""
 
 SIZES = (
@@ -116,7 +63,6 @@ def header(manifest: Manifest, files: Sequence[DataFile], facts: Facts) -> dict[
     """The YAML header: one config a format, one Parquet file a split; JSONL lies beside and is not loaded twice."""
     tables = [file for file in files if file.path.endswith(".parquet")]
     formats = list(dict.fromkeys(file.format for file in tables))
-    order = ("train", "validation", "test")
     return {
         "pretty_name": manifest["name"],
         "license": card_licenses(facts.composition),
@@ -131,11 +77,7 @@ def header(manifest: Manifest, files: Sequence[DataFile], facts: Facts) -> dict[
             {
                 "config_name": format,
                 **({"default": True} if at == 0 else {}),
-                "data_files": [
-                    {"split": file.split, "path": file.path}
-                    for file in sorted(tables, key=lambda file: order.index(file.split))
-                    if file.format == format
-                ],
+                "data_files": [{"split": file.split, "path": file.path} for file in tables if file.format == format],
             }
             for at, format in enumerate(formats)
         ],
@@ -202,14 +144,13 @@ def prose(manifest: Manifest, files: Sequence[DataFile], facts: Facts, descripti
 def _files(files: Sequence[DataFile]) -> Iterator[str]:
     yield "\n## Files\n"
     yield "Each format is a folder, each split a Parquet file; the JSONL beside it has the same rows.\n"
-    rows = [
-        {"format": file.format, "split": file.split, "rows": f"{file.rows:,}", "columns": ", ".join(file.schema.names)}
-        for file in files
-        if file.path.endswith(".parquet")
-    ]
-    yield "| format | split | rows | columns |\n|---|---|---|---|"
-    yield from (f"| {row['format']} | {row['split']} | {row['rows']} | {row['columns']} |" for row in rows)
-    first = rows[0]["format"]
+    tables = [file for file in files if file.path.endswith(".parquet")]
+    yield "| format | rows | columns |\n|---|---|---|"
+    for format in dict.fromkeys(file.format for file in tables):
+        splits = [file for file in tables if file.format == format]
+        rows = ", ".join(f"{file.rows:,} {file.split}" for file in splits)
+        yield f"| {format} | {rows} | {', '.join(splits[0].schema.names)} |"
+    first = tables[0].format
     yield f'\n```python\nimport datasets\n\nset_ = datasets.load_dataset("FOLDER", "{first}")\n```\n'
     yield (
         "Rows of `train` stand in the order of training. `inclusion_probability` is the chance with which a record was selected: "
@@ -238,8 +179,9 @@ def _how_it_was_made(manifest: Manifest, facts: Facts) -> Iterator[str]:
     split = manifest["reproducible"]["config"]["release"]
     yield (
         f"\nSplits: {split['validation_share']:.3g} of the records for validation and {split['test_share']:.3g} for test, by group: "
-        f"{manifest['groups']:,} groups of records that are connected by near-duplication, the same prompt, the same source "
-        "document or the same owner's id; a group is in one split as a whole. A group's split is a hash of its name and the "
+        f"{manifest['groups']:,} groups of records that are connected by near-duplication (Jaccard similarity of "
+        f"{split['split_jaccard']:.3g} or more, or a duplicate of both), the same prompt, the same source document or the same "
+        "owner's id; a group is in one split as a whole. A group's split is a hash of its name and the "
         "seed, so it is the same in a later release."
     )
     if split.get("chat_template"):
@@ -290,8 +232,8 @@ def limits(manifest: Manifest, facts: Facts) -> Iterator[str]:
     if unknown:
         yield f"The language of {unknown:,} records could not be told."
     for left in manifest["left_out"]:
-        where = f"the format {left['format']}" if left["format"] else "every format"
-        yield f"{left['records']:,} records of kind {left['kind']} are not in {where}: {left['reason']}."
+        where = f"in the format {left['format']}" if left["format"] else "released at all"
+        yield f"{left['records']:,} records of kind {left['kind']} are not {where}: {left['reason']}."
     if manifest["differing_from_measured_text"]:
         yield (
             f"{manifest['differing_from_measured_text']:,} conversations, repaired turn by turn, differ in form from the one text "

@@ -31,7 +31,8 @@ def run_checks(warehouse: Warehouse) -> list[Check]:
 def as_rows(checks: list[Check]) -> list[dict[str, Any]]:
     """Checks as the manifest lists them."""
     return [
-        {"check": check.name, "asset": check.asset, "promise": check.promise, "passed": not check.broken} for check in checks
+        {"check": check.name, "asset": check.asset, "promise": check.promise, "passed": not check.broken}
+        for check in checks
     ]
 
 

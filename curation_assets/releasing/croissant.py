@@ -58,11 +58,16 @@ CONTEXT = {
 }
 """The context the specification gives (section "Croissant Namespaces and JSON-LD Context")."""
 
-ENCODING = {"parquet": "application/vnd.apache.parquet", "jsonl": "application/jsonl"}
+ENCODING = {"parquet": "application/x-parquet", "jsonl": "application/jsonl"}
 
 
 def croissant(
-    manifest: Manifest, files: Sequence[DataFile], *, description: str, licenses: Sequence[str], languages: Sequence[str]
+    manifest: Manifest,
+    files: Sequence[DataFile],
+    *,
+    description: str,
+    licenses: Sequence[str],
+    languages: Sequence[str],
 ) -> dict[str, Any]:
     """The metadata of a release. manifest: with release_id, name, released_at and the entries of the data files."""
     entries = manifest["reproducible"]["data_files"]
@@ -72,6 +77,7 @@ def croissant(
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": manifest["name"],
         "description": description,
+        "citeAs": f"{manifest['name']}, release {manifest['release_hash']}",
         "license": list(licenses) or ["unknown"],
         "inLanguage": list(languages),
         "datePublished": manifest["released_at"],

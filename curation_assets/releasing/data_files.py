@@ -21,6 +21,8 @@ BUFFER_BYTES = 32 << 20
 GROUP_ROWS, GROUP_BYTES = 8_192, 32 << 20
 """A row group of the Parquet files ends after so many rows or so many bytes of JSON, whichever comes first."""
 
+SPLITS = ("train", "validation", "test")
+
 _PLACE, _ID = 12, 32
 """Characters of a row's place and of its record id, which stand before it in a run."""
 
@@ -99,7 +101,7 @@ class Rows:
             columns = without_absent(COLUMNS[format], self._present[format])
             own = {field.name for field in columns}
             columns += [pa.field(name, PROVENANCE[name]) for name in provenance if name not in own]
-            for split in sorted(split for found, split in self.counts if found == format):
+            for split in (name for name in SPLITS if self.counts[format, name]):
                 yield from self._write_split(folder, format, split, pa.schema(columns))
 
     def _write_split(self, folder: Path, format: str, split: str, schema: pa.Schema) -> Iterator[DataFile | Placed]:

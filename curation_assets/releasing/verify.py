@@ -61,18 +61,21 @@ def verify(folder: Path) -> Iterator[str]:
             yield from _verify_file(name, present[name], files[name])
 
 
-def _verify_file(name: str, path: Path, entry: dict[str, Any]) -> Iterator[str]:
+def _verify_file(name: str, path: Path, entry: Any) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield f"{name}: {FILE} states no hash of it."
+        return
     if path.is_symlink():
         yield f"{name}: a link, not a file."
         return
     if (size := path.stat().st_size) != entry.get("bytes"):
-        yield f"{name}: {size:,} bytes, not {entry.get('bytes'):,}."
+        yield f"{name}: {size:,} bytes, not {entry.get('bytes')}."
         return
     if (found := file_sha256(path)) != entry.get("sha256"):
         yield f"{name}: changed; its SHA-256 is {found[:16]}…, not {str(entry.get('sha256'))[:16]}…."
         return
     if "rows" in entry and (rows := count_rows(path)) != entry["rows"]:
-        yield f"{name}: {rows:,} rows, not {entry['rows']:,}."
+        yield f"{name}: {rows:,} rows, not {entry['rows']}."
 
 
 def count_rows(path: Path) -> int:

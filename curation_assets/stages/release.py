@@ -18,7 +18,7 @@ from curation_assets.progress import logger, reporter
 from curation_assets.releasing import card, chat_template, checking, croissant, folder, formats, material
 from curation_assets.releasing import manifest as manifests
 from curation_assets.releasing.chat_template import ChatTemplate, NoChatTemplate
-from curation_assets.releasing.data_files import PROVENANCE, DataFile, Placed, Rows
+from curation_assets.releasing.data_files import PROVENANCE, SPLITS, DataFile, Placed, Rows
 from curation_assets.releasing.folder import FolderExists
 from curation_assets.releasing.formats import Unfit
 from curation_assets.releasing.verify import NoRelease, read_manifest
@@ -33,8 +33,6 @@ from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Spool, Warehouse
 
 CODE_VERSION = "1"
-
-SPLITS = ("train", "validation", "test")
 
 REASONS = ("manual", "new data", "drift", "erasure")
 """Why a release was made; the run's tag `curation/reason` says it."""
@@ -66,7 +64,6 @@ class Format(str, Enum):
     classification = "classification"
 
 
-
 class ReleaseConfig(dg.Config):
     """What goes out, in which formats and splits, and where to."""
 
@@ -86,6 +83,13 @@ class ReleaseConfig(dg.Config):
     )
     validation_share: float = Field(default=0.05, ge=0, lt=1, description="Share of the records for validation.")
     test_share: float = Field(default=0.05, ge=0, lt=1, description="Share of the records for test.")
+    split_jaccard: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of word 5-grams from which records stay in one split, beside the duplicates that "
+        "were merged.",
+    )
     group_field: str | None = Field(
         default=None,
         description="A field of the original records that names what they are parts of (url, doc_id, …): records that agree in "
@@ -97,7 +101,16 @@ class ReleaseConfig(dg.Config):
     )
     chat_template_revision: str | None = Field(default=None, description="Revision of that tokenizer on the hub.")
     provenance: list[str] = Field(
-        default=["record_id", "source", "source_record_id", "license", "kind", "quality", "inclusion_probability", "position"],
+        default=[
+            "record_id",
+            "source",
+            "source_record_id",
+            "license",
+            "kind",
+            "quality",
+            "inclusion_probability",
+            "position",
+        ],
         description=f"Columns that go out beside the data, among: {', '.join(PROVENANCE)}.",
     )
     seed: int = Field(default=0, description="Seed of the splits.")
@@ -187,7 +200,9 @@ def refuse_taken(place: Path | None) -> None:
     try:
         read_manifest(place)
     except NoRelease as error:
-        raise dg.Failure(f"release: {place} exists and is no release, and nothing is ever overwritten. Name another folder.") from error
+        raise dg.Failure(
+            f"release: {place} exists and is no release, and nothing is ever overwritten. Name another folder."
+        ) from error
 
 
 def passed_checks(warehouse: Warehouse) -> list[checking.Check]:
@@ -212,7 +227,14 @@ def write_data(warehouse: Warehouse, config: ReleaseConfig, draft: Path, places:
     shares = {"test": config.test_share, "validation": config.validation_share}
     with material.material(warehouse) as spool:
         try:
-            split = material.split_records(warehouse, spool, shares, field=config.group_field, seed=config.seed)
+            split = material.split_records(
+                warehouse,
+                spool,
+                shares,
+                min_jaccard=config.split_jaccard,
+                field=config.group_field,
+                seed=config.seed,
+            )
         except ValueError as error:
             raise dg.Failure(f"release: {error}") from error
         kinds, has_labels = kinds_of(spool, labels)
@@ -266,7 +288,9 @@ def gather(
     rows: Rows,
 ) -> dict[str, Any]:
     """Hand every record to `rows` in each format that can hold it; return the counts of Written."""
-    place_of = {record: (name, place) for record, name, place in split.select("record_id", "split", "place").iter_rows()}
+    place_of = {
+        record: (name, place) for record, name, place in split.select("record_id", "split", "place").iter_rows()
+    }
     left_out: Counter[tuple[str | None, str, str]] = Counter()
     further: set[str] = set()
     splits: Counter[str] = Counter()
@@ -284,7 +308,13 @@ def gather(
             except Unfit as error:
                 left_out[format, record.kind, str(error)] += 1
                 continue
-            rows.add(format, name, place, row["record_id"], data | {column: row[column] for column in provenance if column not in data})
+            rows.add(
+                format,
+                name,
+                place,
+                row["record_id"],
+                data | {column: row[column] for column in provenance if column not in data},
+            )
             is_in = True
         if is_in:
             splits[name] += 1
@@ -338,7 +368,9 @@ def describe(
     if written.template:
         reproducible["chat_template"] = manifests.digest(written.template)
     reproducible["seeds"] = manifests.seeds(reproducible["config"])
-    reproducible["data_files"] = {file.path: manifests.file_entry(draft / file.path, file.rows) for file in written.files}
+    reproducible["data_files"] = {
+        file.path: manifests.file_entry(draft / file.path, file.rows) for file in written.files
+    }
     release_hash = manifests.digest(reproducible)
     asked = {"validation": config.validation_share, "test": config.test_share}
     return {
@@ -367,7 +399,9 @@ def because(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dict[str
     """Why this release was made, by which run, and which one it follows."""
     reason = context.run.tags.get("curation/reason", "manual")
     last = (
-        warehouse.query("select release_id from release.releases order by released_at desc limit 1")["release_id"].to_list()
+        warehouse.query("select release_id from release.releases order by released_at desc limit 1")[
+            "release_id"
+        ].to_list()
         if warehouse.has_table("release.releases")
         else []
     )
@@ -409,10 +443,9 @@ def known_release(warehouse: Warehouse, release_hash: str) -> str | None:
 
 
 def put(draft: Path, places: list[Path], release_hash: str) -> tuple[Path, bool]:
-    """Put the draft in the last of some places, unless the same release lies in one of them; return where it lies, and
-    whether it was written.
+    """Put the draft in the last of some places, unless the same release lies in one of them.
 
-    Raises dagster's Failure where another one lies in the way.
+    Returns where it lies, and whether it was written. Raises dagster's Failure where another one lies in the way.
     """
     for place in places:
         if holds(place, release_hash):

@@ -32,7 +32,10 @@ def test_groups_are_the_connected_components_named_by_their_smallest_id(case):
         return node
 
     by_key: dict[str, str] = {}
-    pairs = [*links, *((by_key.setdefault(key, record), record) for record, key in zip(records, keys, strict=True) if key)]
+    pairs = [
+        *links,
+        *((by_key.setdefault(key, record), record) for record, key in zip(records, keys, strict=True) if key),
+    ]
     for a, b in pairs:
         low, high = sorted((root(a), root(b)))
         parent[high] = low

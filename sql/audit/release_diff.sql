@@ -27,7 +27,7 @@ changed as (
   cross join times as t
   where f.record_id is null or s.record_id is null or f.split <> s.split
 ),
-runs as (
+in_force as (
   select c.asked_at, u.stage, max_by(u.run_id, u.finished_at) as run_id
   from (select distinct asked_at from changed) as c
   join ledger.runs as u on u.finished_at <= c.asked_at
@@ -39,7 +39,7 @@ reasons as (
     min_by({'stage': d.stage, 'rule': d.rule, 'value': d.value, 'threshold': d.threshold, 'matched_record_id': d.matched_record_id},
       list_position(['cleaned', 'deduped', 'filtered', 'curated_set'], d.stage)) as reason
   from changed as c
-  join runs as r on r.asked_at = c.asked_at
+  join in_force as r on r.asked_at = c.asked_at
   join ledger.decisions as d on d.record_id = c.record_id and d.stage = r.stage and d.run_id = r.run_id and d.verdict = 'drop'
   where c.change <> 'moved'
   group by c.record_id
