@@ -182,8 +182,8 @@ class Warehouse(DuckDBResource):
                     connection.execute(f"attach '{quoted}' as {name}{mode}")
                 connection.execute("copy from database old to fresh (schema)")
                 connection.execute("use fresh")
+                _make_ledger(connection)  # before the transaction, as in `transaction`
                 connection.execute("begin")
-                _make_ledger(connection)
                 yield connection
                 connection.execute("commit")
                 connection.execute("checkpoint fresh")
@@ -343,9 +343,10 @@ class Warehouse(DuckDBResource):
     def transaction(self, stage: str, run_id: str) -> Iterator["Commit"]:
         """Open one transaction; what is written in it is visible whole or not at all."""
         with self.get_connection() as connection:
+            # Before the transaction: DuckDB (2.0) plans over large inserts into a table of the same transaction as if it were empty.
+            _make_ledger(connection)
             connection.execute("begin")
             try:
-                _make_ledger(connection)
                 yield Commit(connection, stage, run_id)
                 connection.execute("commit")
             except BaseException:
@@ -533,6 +534,9 @@ class Commit:
         written = {"run_id": self.run_id, "stage": self.stage, "last": None}
         hashed = self.connection.execute(question, written).fetchall()
         decisions, decisions_hash = hashed[0][2:] if hashed else (0, None)
+        counted = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
+        if decisions != (there := self.connection.execute(counted, {"run_id": self.run_id, "stage": self.stage}).fetchall()[0][0]):
+            raise RuntimeError(f"{self.stage}: {there:,} decisions were written and {decisions:,} hashed; nothing is committed.")
         last = "select chain_position, chain_hash from ledger.runs where chain_position is not null order by chain_position desc limit 1"
         position, previous = (self.connection.execute(last).fetchall() or [(0, CHAIN_START)])[0]
         link = {"decisions": decisions, "decisions_hash": decisions_hash}

@@ -9,7 +9,8 @@ from conftest import materialize
 from typer.testing import CliRunner
 
 from curation_assets.audit_chain import chain_head, ledger_lines, verify_ledger
-from curation_assets.cli import FAILED, USAGE, app
+from curation_assets.cli import app
+from curation_assets.command_line import FAILED, USAGE
 from curation_assets.warehouse import Warehouse
 
 TEXTS = ["a first text of some words", "a first text of some words", "another text, on its own", "the fourth one"]

@@ -10,7 +10,8 @@ from conftest import HOSTILE, TOKENS, VICTIM, materialize
 from typer.testing import CliRunner
 
 from curation_assets import audit, audit_sets, erasure
-from curation_assets.cli import NOT_FOUND, USAGE, app
+from curation_assets.cli import app
+from curation_assets.command_line import NOT_FOUND, USAGE
 from curation_assets.warehouse import Warehouse
 
 
