@@ -1,5 +1,6 @@
 """The audit report as one HTML file: no asset from elsewhere, no script, everything escaped, fit to print."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from html import escape
@@ -8,13 +9,17 @@ from typing import Any
 SHOWN_CHARS = 600
 SHOWN_ROWS = 500
 
+_HASH = re.compile(r"[0-9a-f]{32,64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Hashes and run ids: their first digits are shown, the JSON has the rest."""
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; } h3 { font-size: 1rem; }
 table { border-collapse: collapse; margin: .6rem 0 1rem; font-size: .86rem; width: 100%; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; } caption code { font-weight: 400; color: #555; }
-th, td { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-th { background: #f2f2f2; } td.number { text-align: right; white-space: nowrap; }
+th, td { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top; overflow-wrap: break-word; min-width: 3rem; }
+th { background: #f2f2f2; white-space: nowrap; }
+td code { overflow-wrap: anywhere; font-size: .8rem; } td.number { text-align: right; white-space: nowrap; }
 .findings { border-left: 4px solid #b55; background: #faf3f3; padding: .5rem 1rem; }
 .facts td:first-child { width: 12rem; color: #555; }
 nav { columns: 2; font-size: .9rem; }
@@ -110,4 +115,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return escape(text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 1]}…")
+    if _HASH.fullmatch(text):
+        return f"<code>{text[:16]}…</code>"
+    if text.startswith(("{", "/")):
+        return f"<code>{escape(_cut(text))}</code>"
+    return escape(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 1]}…"

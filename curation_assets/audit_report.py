@@ -211,10 +211,18 @@ def _license_section(checked: list[dict[str, Any]], use: str) -> Section:
 
 
 def _processing(found: dict[str, Any]) -> Section:
+    runs, settings = found["runs"], ["config", "notes"]
     return {
         "title": "How it was made",
         "paragraphs": ["Each stage with its code, its settings and what it chose by itself, as in force for this set."],
-        "tables": [_table("Stages", found["runs"], "report_runs")],
+        "tables": [
+            _table("Stages", runs.drop(settings), "report_runs"),
+            _table(
+                "Settings, and what stages chose or measured by themselves",
+                runs.select("stage", *settings),
+                "report_runs",
+            ),
+        ],
     }
 
 

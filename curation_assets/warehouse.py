@@ -535,8 +535,12 @@ class Commit:
         hashed = self.connection.execute(question, written).fetchall()
         decisions, decisions_hash = hashed[0][2:] if hashed else (0, None)
         counted = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
-        if decisions != (there := self.connection.execute(counted, {"run_id": self.run_id, "stage": self.stage}).fetchall()[0][0]):
-            raise RuntimeError(f"{self.stage}: {there:,} decisions were written and {decisions:,} hashed; nothing is committed.")
+        if decisions != (
+            there := self.connection.execute(counted, {"run_id": self.run_id, "stage": self.stage}).fetchall()[0][0]
+        ):
+            raise RuntimeError(
+                f"{self.stage}: {there:,} decisions were written and {decisions:,} hashed; nothing is committed."
+            )
         last = "select chain_position, chain_hash from ledger.runs where chain_position is not null order by chain_position desc limit 1"
         position, previous = (self.connection.execute(last).fetchall() or [(0, CHAIN_START)])[0]
         link = {"decisions": decisions, "decisions_hash": decisions_hash}

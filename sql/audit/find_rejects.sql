@@ -7,6 +7,6 @@ select
   reason,      -- why
   excerpt      -- its first bytes
 from raw.rejects
-where source_uri || ':' || source_row = $given or source_uri = $given or (len($given) >= 3 and contains(excerpt, left($given, 500)))
+where source_uri || ':' || source_row = $given or source_uri = $given or (len($given) >= 3 and contains(excerpt, left(trim($given, E' \t\n\r'), 500)))
 order by source, source_uri, source_row
 limit 20
