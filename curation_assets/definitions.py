@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from curation_assets.checks.drift import new_records_are_like_the_old
 from curation_assets.checks.expectations import SUITES, expectation_checks
 from curation_assets.checks.invariants import invariant_checks
 from curation_assets.pages import ledger_spec
@@ -11,6 +12,7 @@ from curation_assets.stages.clusters import clusters
 from curation_assets.stages.curated_set import curated_set
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.density import density
+from curation_assets.stages.drift_report import drift_report
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.eval_report import eval_report
 from curation_assets.stages.filtered import filtered
@@ -30,6 +32,7 @@ ASSETS = [
     density,
     quality_scores,
     cluster_profiles,
+    drift_report,
     curated_set,
     eval_report,
 ]
@@ -67,7 +70,7 @@ JOBS = {"curate_everything": ASSETS, "label_round": LABEL_ASSETS, "publish_relea
 
 defs = dg.Definitions(
     assets=[*(asset for assets in JOBS.values() for asset in assets), ledger_spec()],
-    asset_checks=[*map(expectation_checks, SUITES), *invariant_checks()],
+    asset_checks=[*map(expectation_checks, SUITES), *invariant_checks(), new_records_are_like_the_old],
     jobs=[curate_everything, label_round, publish_release],
     resources={"warehouse": Warehouse()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.

@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from curation_assets import asking
+from curation_assets import asking, responses
 from curation_assets.algorithms import cascade
 from curation_assets.algorithms.calibration import Reliability
 from curation_assets.asking import LanguageModel
@@ -27,9 +27,9 @@ SHARE_WITH_TURNS = (
     "select coalesce(avg((kind in (select unnest($kinds::varchar[])))::int), 0) as share from filtered.records"
 )
 NOT_FOR_TURNS = (
-    "most records are instructions, chats or preferences. The embedded judge knows well-formed prose, not right answers: on "
-    "instructions that a strong model had marked it ranked the good ones below the others. Take another judge (reference, "
-    "ask_llm, cascade), or give quality no weight (curated_set.quality_weight: 0)."
+    "most records are instructions, chats or preferences, but too few of them have a request and a response for the response judge "
+    "to learn from. The embedded judge that stands in for it knows well-formed prose, not right answers. Take another judge "
+    "(reference, ask_llm, cascade), or give quality no weight (curated_set.quality_weight: 0)."
 )
 
 MAX_FAILED_SHARE = 0.05
@@ -55,14 +55,38 @@ def records_to_judge(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(RECORDS)
 
 
-def warn_of_turns(warehouse: Warehouse) -> None:
-    """Say so where most records are of a kind that the embedded judge knows nothing of."""
-    if warehouse.value(SHARE_WITH_TURNS, kinds=list(CONVERSATIONS)) > 0.5:
+def warn_of_turns(warehouse: Warehouse, judged: Judged) -> None:
+    """Say so where most records are of a kind with turns and no judge of responses could be fitted."""
+    is_response_judge_missing = responses.NAME not in judged.scores["judge"]
+    if is_response_judge_missing and warehouse.value(SHARE_WITH_TURNS, kinds=list(CONVERSATIONS)) > 0.5:
         logger.warning("quality_scores: %s", NOT_FOR_TURNS)
 
 
-def by_embedded_judge(warehouse: Warehouse, records: pl.DataFrame, *, use_embeddings: bool) -> Judged:
-    """Score by the small model that comes with the package, over signals and embedding."""
+def by_embedded_judge(warehouse: Warehouse, records: pl.DataFrame, *, use_embeddings: bool, seed: int) -> Judged:
+    """Score records with turns by how the response answers the request, others as prose.
+
+    Prose is scored by the small model that comes with the package, over signals and embedding; responses by one fitted on
+    the corpus's own pairs (`responses.of_corpus`), where there are enough of them. `judge` says which looked at a record.
+    """
+    by_prose = _by_prose(warehouse, records, use_embeddings=use_embeddings)
+    by_response, told = responses.of_corpus(warehouse, seed=seed)
+    if not len(by_response):
+        return by_prose
+    found = by_response.rename({"quality": "response_quality", "revision": "response_revision"})
+    has_response = pl.col("response_quality").is_not_null()
+    scores = by_prose.scores.join(found, on="record_id", how="left", maintain_order="left").with_columns(
+        quality=pl.coalesce("response_quality", "quality"),
+        judge=pl.when(has_response).then(pl.lit(responses.NAME)).otherwise("judge"),
+        revision=pl.coalesce("response_revision", "revision"),
+    )
+    notes = {
+        "mean_quality": _mean(scores["quality"].to_numpy()),
+        "responses": {"records": len(by_response), "told_from": {kind: plain(figure) for kind, figure in told.items()}},
+    }
+    return Judged(scores.drop("response_quality", "response_revision"), by_prose.notes | notes)
+
+
+def _by_prose(warehouse: Warehouse, records: pl.DataFrame, *, use_embeddings: bool) -> Judged:
     judge = EmbeddedJudge()
     vectors = _vectors_of_the_default_model(warehouse) if use_embeddings else None
     quality = judge.score(records, vectors)
@@ -132,7 +156,7 @@ def by_language_model(
             p_yes=answered["p_yes"].fill_nan(None),
             method=answered["method"],
             asked_because=pl.lit("all"),
-            judge=pl.Series(np.where(failed, cheap.scores["judge"][0] if len(cheap.scores) else "", "ask_llm")),
+            judge=pl.when(pl.Series(failed)).then(cheap.scores["judge"]).otherwise(pl.lit("ask_llm")),
         )
     )
 
@@ -282,8 +306,11 @@ def _judged(records: pl.DataFrame, quality: np.ndarray, judge: str, revision: st
         asked_because=pl.lit(None, pl.String),
         asked_probability=pl.lit(None, pl.Float64),
     )
-    mean = round(float(np.mean(quality)), 4) if len(quality) else None
-    return Judged(scores, {"judge": judge, "revision": revision, "mean_quality": mean} | notes)
+    return Judged(scores, {"judge": judge, "revision": revision, "mean_quality": _mean(quality)} | notes)
+
+
+def _mean(quality: np.ndarray) -> float | None:
+    return round(float(np.mean(quality)), 4) if len(quality) else None
 
 
 def _with_answers(warehouse: Warehouse, records: pl.DataFrame, asker: Asker) -> pl.DataFrame:

@@ -114,6 +114,7 @@ MAIN_TABLES = {
     "quality_scores": "quality_scores.scores",
     "curated_set": "curated_set.records",
     "eval_report": "eval_report.results",
+    "drift_report": "drift_report.looks",
     "label_task": "label_task.tasks",
     "release": "release.releases",
 }

@@ -58,7 +58,7 @@ def test_declared_deps_are_the_assets_whose_tables_the_stage_reads(asset):
     in_sql = {table for name in tables() if asset_of(name) == asset for table in tables()[name].reads}
     in_headers = {table for name in tables() if asset_of(name) == asset for table, _ in tables()[name].incoming_from}
     read = {asset_of(table) for table in in_sql | in_headers | read_in_python(asset)}
-    if asset in ("clusters", "density", "quality_scores"):
+    if asset in ("clusters", "density", "drift_report", "quality_scores"):
         read.add("embeddings")  # Warehouse.vectors
     assert read - {asset, "ledger"} - FROM_THE_LAST_ROUND.get(asset, set()) == declared_deps(asset)
 

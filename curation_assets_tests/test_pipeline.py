@@ -21,6 +21,8 @@ DECIDING = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "cura
 BUILT = {asset.key.to_user_string() for asset in ASSETS}
 
 EMPTY_HERE = {
+    "drift_report.looks": "one reading only: nothing is older",
+    "drift_report.concepts": "one reading only",
     "raw.rejects": "every row is readable",
     "clusters.types": "no record asks for anything",
     "curated_set.review": "no cluster is in review",

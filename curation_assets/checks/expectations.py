@@ -68,6 +68,11 @@ SUITES: dict[str, list[Expect]] = {
         _between("quality", 0, 1),
         _between("density", 1, None),
     ],
+    "drift_report": [
+        _between("p_value", 0, 1),
+        _between("adjusted_p", 0, 1),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "is_drift"}),
+    ],
     "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
     "release": [
         *_key("release_id"),

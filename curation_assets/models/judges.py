@@ -1,8 +1,8 @@
 """Judges: each says how good a text is, from 0 to 1.
 
-Here: the embedded default, which needs neither network nor labels. How the default was fitted is in
-`fit_embedded_judge.py`, its coefficients in `embedded_judge.json`. The reference judge is in
-`reference_judge.py`, language models in `ask_llm.py`.
+Here: the embedded default for prose, which needs neither network nor labels. How the default was fitted is in
+`fit_embedded_judge.py`, its coefficients in `embedded_judge.json`. Whether a response answers its request is for
+`response_judge.py`, the reference judge is in `reference_judge.py`, language models in `ask_llm.py`.
 """
 
 import json
@@ -37,6 +37,7 @@ class EmbeddedJudge:
     English counts as average, and layout and repetition decide); source code, poems, tables or dialogue, which it takes
     for noise; texts of a sentence or two, which it takes for fragments; instructions and their answers: on 9,225 of Alpaca
     its AUC for those a strong model had marked 4.5 of 5 or better is .400, below chance, as is that of their length, .364.
+    These are for the response judge.
 
     Measured on 246 Common Crawl pages with human labels (DCLM, arXiv 2406.11794), none of which it was fitted on: AUC .887,
     and .967 on the 136 on which the raters agreed. It is too sure of itself in the middle: of pages scored .2-.4, .4-.6,

@@ -352,6 +352,19 @@ def request(found: Conversation) -> str | None:
     return found.instruction or next((turn.content for turn in found.prompt if turn.role == "user"), None)
 
 
+def exchange(found: Conversation) -> tuple[str, str]:
+    r"""What is asked and what is answered, with the turns that led there and the calls of tools; no system prompt.
+
+    >>> exchange(Conversation([Message("system", "Be brief."), Message("user", "Hi")], [Message("assistant", "Ho")]))
+    ('Hi', 'Ho')
+    """
+    asked, answered = (
+        "\n".join(said for turn in turns if turn.role != "system" for said in words(turn))
+        for turns in (found.prompt, found.response)
+    )
+    return asked, answered
+
+
 # --- the canonical text ---------------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,8 @@ class QualityScoresConfig(dg.Config):
 
     judge: JudgeName = Field(
         default=JudgeName.embedded,
-        description="embedded: a small model that comes with the package. reference: a classifier of your good texts against "
+        description="embedded: small models that need no labels, one for prose and, of records with turns, one for how the response "
+        "answers the request. reference: a classifier of your good texts against "
         "your bad ones. ask_llm: a language model's P(yes) for every record. cascade: the language model is asked about a "
         "sample, and a student of it scores all records.",
     )
@@ -95,7 +96,7 @@ class QualityScoresConfig(dg.Config):
     group_name="measures",
     kinds={"duckdb", "python", "scikitlearn"},
     owners=OWNERS,
-    code_version="2",
+    code_version="3",
 )
 def quality_scores(
     context: dg.AssetExecutionContext, config: QualityScoresConfig, warehouse: Warehouse
@@ -103,8 +104,10 @@ def quality_scores(
     """One row per record: how good a text the judge finds it, from 0 to 1, and its perplexity.
 
     The embedded judge knows well-formed informative prose from menus, lists, keyword spam and broken text, in English
-    best; it checks no facts. A reference judge knows your good texts from your bad ones. A language model is asked as in
-    Ask-LLM (arXiv 2402.09668), about every record or, in a cascade, about a sample that a student learns from.
+    best; of records with turns it asks instead whether the response answers the request, by a judge fitted on the corpus's
+    own pairs (`judge` is embedded_response). It checks no facts. A reference judge knows your good texts from your bad
+    ones. A language model is asked as in Ask-LLM (arXiv 2402.09668), about every record or, in a cascade, about a sample
+    that a student learns from.
     """
     started = warehouse.begin()
     require_settings(config)
@@ -126,10 +129,11 @@ def quality_scores(
 
 def judge(warehouse: Warehouse, config: QualityScoresConfig, records: pl.DataFrame) -> Judged:
     """Score the records by the judge of the config."""
-    if config.judge == JudgeName.embedded:
-        judging.warn_of_turns(warehouse)
     if config.judge in (JudgeName.embedded, JudgeName.reference):
-        return cheap_judge(warehouse, config, records, config.judge.value)
+        judged = cheap_judge(warehouse, config, records, config.judge.value)
+        if config.judge == JudgeName.embedded:
+            judging.warn_of_turns(warehouse, judged)
+        return judged
     cheap = cheap_judge(warehouse, config, records, config.cheap_judge.value)
     asker = asking.asker_of(config.language_model)
     if config.judge == JudgeName.ask_llm:
@@ -167,7 +171,7 @@ def cheap_judge(warehouse: Warehouse, config: QualityScoresConfig, records: pl.D
     """Score the records by a judge that costs nothing to ask."""
     if name == "reference":
         return judging.by_reference_judge(warehouse, records, config.reference, seed=config.seed)
-    return judging.by_embedded_judge(warehouse, records, use_embeddings=config.use_embeddings)
+    return judging.by_embedded_judge(warehouse, records, use_embeddings=config.use_embeddings, seed=config.seed)
 
 
 def require_settings(config: QualityScoresConfig) -> None:
@@ -196,6 +200,10 @@ def bits_per_byte(warehouse: Warehouse, config: QualityScoresConfig) -> pl.DataF
 def in_words(notes: dict[str, Any]) -> dict[str, dg.MetadataValue]:
     """What the page says of a student or a reference judge: figures with their intervals, words that tell, warnings."""
     told = {}
+    if responses := notes.get("responses"):
+        told["responses_told_from_bad_ones"] = dg.MetadataValue.md(
+            markdown_table(figures_table(responses["told_from"]))
+        )
     if student := notes.get("student"):
         told["verdict"] = dg.MetadataValue.md(student["verdict"])
         told["student_on_held_out_records"] = dg.MetadataValue.md(markdown_table(figures_table(student)))

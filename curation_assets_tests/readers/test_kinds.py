@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.readers import Message, as_messages, conversation
+from curation_assets.readers import Message, as_messages, conversation, exchange
 from curation_assets.readers.kinds import canonical_text, shape_of
 from curation_assets.readers.records import Unusable
 
@@ -164,6 +164,15 @@ def test_whole_chats_part_where_they_differ_and_an_answer_begins_with_the_assist
 def test_a_broken_record_says_what_is_wrong_with_it(record, says):
     with pytest.raises(Unusable, match=says):
         shape_of(record).read(record)
+
+
+def test_an_exchange_has_all_turns_but_the_system_prompt_and_of_a_preference_the_chosen_answer():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]}
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Add."}, call]
+    chat = {"messages": [*asked, {"role": "tool", "content": "3"}, {"role": "assistant", "content": "It is 3."}]}
+    assert exchange(conversation("chat", json.dumps(chat))) == ("Add.\nadd({})\n3", "It is 3.")
+    worse = {"prompt": "Add 1 and 2.", "chosen": "3", "rejected": "4"}
+    assert exchange(conversation("preference", json.dumps(worse))) == ("Add 1 and 2.", "3")
 
 
 def test_a_document_has_no_turns():

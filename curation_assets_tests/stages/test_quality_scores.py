@@ -1,13 +1,18 @@
 """Scores by a language model, by a cascade and by reference sets, on real text and with a real small model."""
 
+import json
+import pydoc_data.topics
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 from conftest import materialize
 
-from curation_assets import asking, judging
+from curation_assets import asking, judging, responses
 from curation_assets.algorithms.calibration import reliability
+from curation_assets.judging import Judged
+from curation_assets.models.fit_embedded_judge import clean_paragraphs
 from curation_assets.stages.quality_scores import QualityScoresConfig, calibration_chart, estimate_lines
 from curation_assets.warehouse import Warehouse
 
@@ -147,3 +152,70 @@ def test_a_judge_without_its_settings_is_refused_in_words(copy):
         error = failed.get_step_failure_events()[0].step_failure_data
         assert said in str(error.user_failure_data or error.error)
         copy.release_run()
+
+
+def test_responses_are_judged_as_responses_and_all_else_as_prose(warehouse, tmp_path, caplog):
+    paragraphs = clean_paragraphs(pydoc_data.topics.topics.values())
+    topics = [paragraph for paragraph in paragraphs if ". " in paragraph and len(paragraph) < 300]
+    pairs = [paragraph.split(". ", 1) for paragraph in topics[:140]]
+    rows = [{"instruction": f"Explain: {said}.", "output": explained} for said, explained in pairs]
+    rows += [{"text": paragraph} for paragraph in topics[140:160]]
+    file = tmp_path / "mixed.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    stages = ["raw", "cleaned", "deduped", "filtered", "embeddings", "quality_scores"]
+    ops = {"raw": {"sources": [{"name": "mixed", "path": str(file)}]}, "quality_scores": {"perplexity": "none"}}
+    ops["embeddings"] = {"precision": "fp32"}
+    result = materialize(warehouse, ops, stages)
+    assert result.success
+    judged = warehouse.query(
+        "select kind, judge, count(*) as records, count(distinct quality) as scores, min(quality) as least, max(quality) as most "
+        "from quality_scores.scores join filtered.records using (record_id) group by all order by kind"
+    )
+    assert judged.select("kind", "judge").rows() == [("document", "embedded"), ("instruction", "embedded_response")]
+    assert (judged["scores"] > judged["records"] / 2).all()
+    assert judged["least"].min() >= 0 and judged["most"].max() <= 1
+    page = result.asset_materializations_for_node("quality_scores")[0].metadata
+    assert "| another's |" in page["responses_told_from_bad_ones"].value
+    judging.warn_of_turns(warehouse, Judged(warehouse.query("select judge from quality_scores.scores"), {}))
+    assert judging.NOT_FOR_TURNS not in caplog.text
+
+
+def test_too_few_pairs_are_judged_as_prose_and_that_is_said(warehouse, tmp_path, caplog):
+    file = tmp_path / "few.jsonl"
+    rows = [{"instruction": f"Add {n} and {n}.", "output": f"The sum of {n} and {n} is {n + n}."} for n in range(40)]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    ops = {"raw": {"sources": [{"name": "few", "path": str(file)}]}, "deduped": {"min_jaccard": 1.0}}
+    assert materialize(warehouse, ops, ["raw", "cleaned", "deduped", "filtered"]).success
+    records = judging.records_to_judge(warehouse)
+    assert len(records) == 40
+    judged = judging.by_embedded_judge(warehouse, records, use_embeddings=False, seed=0)
+    assert judged.scores["judge"].unique().to_list() == ["embedded"]
+    judging.warn_of_turns(warehouse, judged)
+    assert judging.NOT_FOR_TURNS in caplog.text
+
+
+def test_pairs_that_have_nothing_to_do_with_one_another_are_judged_with_a_warning(warehouse, caplog):
+    chance = np.random.default_rng(0)
+    words = [f"{first}{second}" for first in "bdfgklmnprst" for second in ("ag", "eb", "id", "ol", "um")]
+    asked, answered = (
+        [" ".join(chance.choice(words[start:stop], 8)) for _ in range(200)] for start, stop in ((0, 30), (30, 60))
+    )
+    ids = [f"{row:03}" for row in range(200)]
+    originals = [json.dumps({"instruction": a, "output": b}) for a, b in zip(asked, answered, strict=True)]
+    vectors = chance.normal(size=(200, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    records = pl.DataFrame({"record_id": ids, "kind": "instruction", "original": originals})
+    rows = pl.DataFrame({"record_id": ids, "embedding": pl.Series(vectors.tolist(), dtype=pl.Array(pl.Float32, 8))})
+    with warehouse.get_connection() as connection:
+        for schema, table, frame in (
+            ("raw", "records", records),
+            ("filtered", "records", records),
+            ("embeddings", "vectors", rows),
+        ):
+            connection.execute(f"create schema {schema}")
+            connection.register("frame", frame.to_arrow())
+            connection.execute(f"create table {schema}.{table} as select * from frame")
+    scored = responses.of_corpus(warehouse, seed=0)
+    assert scored.scores["record_id"].sort().to_list() == ids
+    assert scored.notes["another's"].low < 0.6 < scored.notes["repeated"].low
+    assert responses.HARDLY_TOLD in caplog.text

@@ -3,7 +3,7 @@
 select
   record_id::varchar as record_id,              -- our id of the record
   quality::double as quality,                   -- the judge's score, 0 (bad) to 1 (good)
-  judge::varchar as judge,                      -- embedded, reference, ask_llm, or student (fitted on the language model's answers)
+  judge::varchar as judge,                      -- embedded (prose), embedded_response (does the response answer its request), reference, ask_llm, or student (of the language model)
   revision::varchar as revision,                -- revision of the judge
   cheap_quality::double as cheap_quality,       -- the cheap judge's score, where a language model was asked too
   p_yes::double as p_yes,                       -- the language model's P(yes), where it was asked
