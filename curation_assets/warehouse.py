@@ -147,7 +147,11 @@ class Warehouse(DuckDBResource):
         shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
         from curation_assets.erasure import finish_killed
 
-        finish_killed(self)
+        try:
+            finish_killed(self)
+        except BaseException:
+            self.release_run()
+            raise
 
     def release_run(self) -> None:
         """Let the next run have the database."""
@@ -180,6 +184,7 @@ class Warehouse(DuckDBResource):
                 for path, name, mode in ((self.path, "old", " (read_only)"), (self.rewriting, "fresh", "")):
                     quoted = str(path).replace("'", "''")  # a path cannot be bound here
                     connection.execute(f"attach '{quoted}' as {name}{mode}")
+                shutil.copymode(self.path, self.rewriting)
                 connection.execute("copy from database old to fresh (schema)")
                 connection.execute("use fresh")
                 _make_ledger(connection)  # before the transaction, as in `transaction`

@@ -106,7 +106,7 @@ ONE = f"stage = 'deduped' and position = 2 and run_id = {LATEST}"
         ),
         (
             ["update ledger.runs set config = '{}' where chain_position = 2"],
-            ("stage cleaned, row 2 of the chain: its row in ledger.runs was edited"),
+            "stage cleaned, row 2 of the chain: its row in ledger.runs was edited",
         ),
         (["delete from ledger.runs where chain_position = 3"], "stage raw, row 4 of the chain: 1 row is missing"),
         (
@@ -115,19 +115,15 @@ ONE = f"stage = 'deduped' and position = 2 and run_id = {LATEST}"
         ),
         (
             [
-                (
-                    "insert into ledger.runs select * replace (null as chain_position, now() as finished_at) from "
-                    "ledger.runs limit 1"
-                )
+                "insert into ledger.runs select * replace (null as chain_position, now() as finished_at) from "
+                "ledger.runs limit 1"
             ],
             "not in the chain: it was added",
         ),
         (
             [
-                (
-                    "insert into ledger.redactions select 'e', run_id, stage, position, 'x', 'y', now() from "
-                    "ledger.decisions limit 1"
-                )
+                "insert into ledger.redactions select 'e', run_id, stage, position, 'x', 'y', now() from "
+                "ledger.decisions limit 1"
             ],
             "Erasure e: .*were added",
         ),

@@ -267,7 +267,9 @@ def test_a_kill_leaves_all_or_nothing_and_the_next_start_finishes_it(database, p
 
 def test_the_receipt_s_signature_needs_the_key(database):
     warehouse, _ = database
+    warehouse.path.chmod(0o640)
     receipt = erase(warehouse, ids=("near-1",), reach="records")
+    assert warehouse.path.stat().st_mode & 0o777 == 0o640
     stored = json.loads(next(erasure.receipts_folder(warehouse).glob("*.json")).read_text())
     assert stored == receipt
     keyed = tombstones.key(warehouse)
