@@ -70,7 +70,7 @@ def find(warehouse: Warehouse, given: str, *, is_text: bool = False) -> Found:
         return Found([], "")
     if not is_text and len(by_id := find_records(warehouse, given)):
         return Found(by_id["record_id"].to_list(), "")
-    rejects = list(_reject_lines(ask(warehouse, "find_rejects", given=given)))
+    rejects = tuple(_reject_lines(ask(warehouse, "find_rejects", given=given)))
     if exact := _exact_text(warehouse, given):
         return Found(exact, "its text is exactly this, but for what cleaning repairs", rejects)
     if told := _erased(warehouse, given):
