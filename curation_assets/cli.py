@@ -14,7 +14,9 @@ import typer
 import yaml
 
 from curation_assets import __version__
-from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.audit_commands import audit, diff, trace, why_not
+from curation_assets.command_line import FAILED, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
 from curation_assets.release_commands import release, verify
 
@@ -32,6 +34,8 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
+for command in (audit, diff, trace, why_not, erase):
+    app.command()(command)
 app.command()(release)
 app.command()(verify)
 
@@ -120,28 +124,6 @@ def demo(database: Database = None) -> None:
     with messages_for_the_reader():
         execute(read_recipe(RECIPES / "python_environment.yaml"), database, None)
         tell_the_story(warehouse_at(database), time.monotonic() - started)
-
-
-@app.command()
-def trace(
-    record: Annotated[str, typer.Argument(help="Our id (or its first eight characters), or the owner's id.")],
-    database: Database = None,
-) -> None:
-    """Tell what happened to a record, stage by stage, and why."""
-    from curation_assets import audit
-
-    with messages_for_the_reader():
-        warehouse = warehouse_at(database)
-        found = audit.find_records(warehouse, record)
-        if not len(found):
-            print(
-                f"No record has the id '{record}', neither ours nor an owner's, in {warehouse.path}.", file=sys.stderr
-            )
-            raise typer.Exit(NOT_FOUND)
-        if len(found) > 1:
-            print(f"{'At least ' if len(found) == audit.FOUND_AT_MOST else ''}{len(found)} records have that id:\n")
-        for record_id in found["record_id"]:
-            print("\n".join(map(audit.printable, audit.trace(warehouse, record_id))), end="\n\n")
 
 
 @app.command()
@@ -241,8 +223,10 @@ def known_paths(warehouse: "Warehouse") -> dict[str, str]:
     )
 
 
-def execute(config: dict[str, Any], database: Path | None, select: str | None) -> set[str]:
+def execute(config: dict[str, Any], database: Path | None, select: str | None, reason: str = "manual") -> set[str]:
     """Run the job on Dagster's shared instance, printing progress; return the names of the assets it built.
+
+    reason: why, for the run's tag curation/reason.
 
     Exits with FAILED if the run does not succeed.
     """
@@ -263,7 +247,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         )
     assets = {asset.key.to_user_string() for assets in JOBS.values() for asset in assets}
     run_config = run_config_for(config, warehouse, keys, assets)
-    tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
+    tags = {"curation/reason": reason, "curation/database": str(warehouse.path)}
     try:
         with FileLock(home / ".curate.lock"):  # two first runs at once would both create the history's tables
             instance = dg.DagsterInstance.get()

@@ -75,16 +75,28 @@ def tell_of_the_last(database: Path | None) -> None:
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A release's folder.", file_okay=False)],
+    folder: Annotated[Path | None, typer.Argument(help="A release's folder.", file_okay=False)] = None,
     hash: Annotated[
         str | None,
         typer.Option("--hash", help="The release hash as it was published elsewhere; at least its first 16 digits."),
     ] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Check the database's ledger instead: no row edited, removed or moved.")
+    ] = False,
+    head: Annotated[
+        str | None, typer.Option("--head", help="With --ledger: a last hash of its chain that was noted earlier.")
+    ] = None,
+    database: Database = None,
 ) -> None:
-    """Check a release, by its folder alone: every file, its hash and rows, the manifest, and no file besides.
+    """Check a release, by its folder alone: every file, its hash and rows, the manifest, and no file besides. Or --ledger.
 
     Exit code 1 where anything differs. Without --hash it tells whether the folder agrees with itself.
     """
+    if ledger == (folder is not None) or (head and not ledger):
+        raise typer.BadParameter("give a release's FOLDER, or --ledger (with --head if you like).")
+    if ledger:
+        verify_ledger(database, head)
+        return
     from curation_assets.releasing.verify import NoRelease, read_manifest
     from curation_assets.releasing.verify import verify as find_differences
 
@@ -106,3 +118,18 @@ def verify(
     print(
         f"{folder}: {len(manifest['files'])} files are, byte for byte, what the manifest says. Release hash {stated}."
     )
+
+
+def verify_ledger(database: Path | None, head: str | None) -> None:
+    """Hold the ledger to its chain of hashes. Exits with FAILED where it does not fit."""
+    from curation_assets import audit_chain
+
+    with messages_for_the_reader():
+        warehouse = warehouse_at(database)
+        problems = audit_chain.verify_ledger(warehouse, head)
+        print("\n".join(audit_chain.ledger_lines(warehouse)))
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        print(f"The ledger is NOT as it was written ({len(problems)} findings).", file=sys.stderr)
+        raise typer.Exit(FAILED)
+    print("Every chained row is as it was written.")

@@ -8,7 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from curation_assets.audit import printable
-from curation_assets.cli import FAILED, NOT_FOUND, RECIPES, USAGE, app, sources_of
+from curation_assets.cli import RECIPES, app, sources_of
+from curation_assets.command_line import FAILED, NOT_FOUND, USAGE
 from curation_assets.home import lasting_path
 
 runner = CliRunner()

@@ -45,11 +45,11 @@ def test_definitions_load_and_every_asset_is_in_a_job():
 
 
 def test_every_sql_file_of_a_stage_belongs_to_exactly_one_asset():
-    assert {asset_of(name) for name in tables()} - {"ledger"} == set(GRAPH)
+    assert {asset_of(name) for name in tables()} - {"ledger", "erasure"} == set(GRAPH)
     assert set(MAIN_TABLES) == set(GRAPH)
     built = {name: asset_of(name) for name in tables() if not name.endswith(".decisions")}
     for name, asset in built.items():
-        if asset != "ledger":
+        if asset not in ("ledger", "erasure") and name != "release.withdrawals":  # what `curate erase` writes
             assert name in read_in_python(asset), f"{asset} never builds {name}"
 
 
