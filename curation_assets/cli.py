@@ -18,6 +18,7 @@ from curation_assets.audit_commands import audit, diff, trace, why_not
 from curation_assets.command_line import FAILED, USAGE, Database, messages_for_the_reader, warehouse_at
 from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
+from curation_assets.labelling.commands import label_app
 from curation_assets.release_commands import release, verify
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ for command in (audit, diff, trace, why_not, erase):
     app.command()(command)
 app.command()(release)
 app.command()(verify)
+app.add_typer(label_app, name="label")
 
 
 @app.callback(invoke_without_command=True)
