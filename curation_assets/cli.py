@@ -106,6 +106,10 @@ def run(
         raise typer.BadParameter("--id-field, --text-field, --license and --format describe a --source; give one.")
     with messages_for_the_reader():
         if source:
+            if "raw" not in {key.to_user_string() for key in selected_assets(select)}:
+                raise typer.BadParameter(
+                    f"--select {select} leaves out raw, which would read the source you give; add it: --select raw,{select}."
+                )
             known = known_paths(warehouse_at(database))
             sources = sources_of(source, options, known)
             config["ops"]["raw"] = {"config": {"sources": sources}}
@@ -243,9 +247,10 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None, r
     warehouse = warehouse_at(database)
     check_sources(config)
     keys = selected_assets(select)
-    if "raw" in config["ops"] and dg.AssetKey("raw") not in keys:
+    if "raw" in config["ops"] and dg.AssetKey("raw") not in keys and not warehouse.has_table("raw.batches"):
         raise typer.BadParameter(
-            f"--select {select} leaves out raw, which would read the sources you give; add it: --select raw,{select}."
+            f"--select {select} leaves out raw, which would read the sources you give; run once without --select, or with "
+            f"--select raw,{select}."
         )
     assets = {asset.key.to_user_string() for assets in JOBS.values() for asset in assets}
     run_config = run_config_for(config, warehouse, keys, assets)

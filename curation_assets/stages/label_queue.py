@@ -15,6 +15,7 @@ from pydantic import Field
 from curation_assets import expert_models
 from curation_assets.algorithms.label_queue import (
     NEAR_DUPLICATE,
+    NEARLY_EMPTY,
     PAIR_SHARE,
     RANDOM_SHARE,
     UNCERTAIN_SHARE,
@@ -43,8 +44,14 @@ from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
 
 PAIRS_SHOWN, ITEMS_SHOWN = 8, 8
+PROTOTYPES = ("zero_shot", "few_shot")
+"""Labellers that rank the records of a pool and do not know how many are of a class."""
+EVERY_CLASS = 2.0
+"""As `nearly_empty`: more than the whole pool, so that no class has a border yet."""
 
-PREDICTIONS = "select record_id, label, probability, probabilities from predicted_labels.predictions order by record_id"
+PREDICTIONS = (
+    "select record_id, label, probability, probabilities, labeller from predicted_labels.predictions order by record_id"
+)
 
 QUEUED = "select record_id, round from label_queue.items where task = $task"
 
@@ -196,16 +203,24 @@ def of_everything(
     size: int,
     last: int,
 ) -> Next:
-    """The next items from the whole pool, by algorithms/label_queue.py."""
+    """The next items from the whole pool, by algorithms/label_queue.py.
+
+    While the first model predicts, the tops of every class's score stand in for the pairs: it ranks, but knows no shares,
+    so its border lies where half of the pool is on either side, and in a pool with few of a class far from any of it.
+    """
+    is_first = predicted["labeller"][0] in PROTOTYPES
+    shares = (config.pair_share, config.uncertain_share)
+    pair_share, uncertain_share = (max(shares), min(shares)) if is_first else shares
     found = next_items(
         pool.vectors,
         np.array(predicted["probabilities"].to_list()),
         size,
         labelled=known,
         near_duplicate_threshold=config.near_duplicate_cosine,
-        pair_share=config.pair_share,
-        uncertain_share=config.uncertain_share,
+        pair_share=pair_share,
+        uncertain_share=uncertain_share,
         random_share=config.random_share,
+        nearly_empty=EVERY_CLASS if is_first else NEARLY_EMPTY,
         seed=config.seed + last,  # another draw every round
     )
     if not len(found.rows):
