@@ -260,7 +260,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
     import dagster as dg
     from filelock import FileLock
 
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+    from curation_assets.definitions import JOBS
 
     warehouse = warehouse_at(database)
     check_sources(config)
@@ -269,7 +269,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         raise typer.BadParameter(
             f"--select {select} leaves out raw, which would read the sources you give; add it: --select raw,{select}."
         )
-    assets = {asset.key.to_user_string() for asset in [*ASSETS, *LABEL_ASSETS]}
+    assets = {asset.key.to_user_string() for assets in JOBS.values() for asset in assets}
     run_config = run_config_for(config, warehouse, keys, assets)
     tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
     try:
@@ -347,29 +347,28 @@ def selected_assets(select: str | None) -> "set[dg.AssetKey]":
     """
     import dagster as dg
 
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+    from curation_assets.definitions import JOBS
 
-    jobs = {"curate_everything": ASSETS, "label_round": LABEL_ASSETS}
-    assets, chosen = [*ASSETS, *LABEL_ASSETS], set()
+    assets, chosen = [asset for assets in JOBS.values() for asset in assets], set()
     try:
         for part in map(str.strip, (select or "curate_everything").split(",")):
-            if part in jobs:
-                chosen |= {asset.key for asset in jobs[part]}
+            if part in JOBS:
+                chosen |= {asset.key for asset in JOBS[part]}
             elif part:
                 chosen |= dg.AssetSelection.from_string(part).resolve(assets)
     except (dg.DagsterError, ValueError) as error:
         known = ", ".join(asset.key.to_user_string() for asset in assets)
         raise typer.BadParameter(
-            f"--select {select}: {error} The assets are {known}; the jobs {', '.join(jobs)}."
+            f"--select {select}: {error} The assets are {known}; the jobs {', '.join(JOBS)}."
         ) from error
     return chosen
 
 
 def job_of(keys: "set[dg.AssetKey]") -> "dg.JobDefinition":
     """The job that has all of these assets, under whose name the run shows in the UI; else Dagster's job of all assets."""
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS, defs
+    from curation_assets.definitions import JOBS, defs
 
-    for name, assets in (("curate_everything", ASSETS), ("label_round", LABEL_ASSETS)):
+    for name, assets in JOBS.items():
         if keys <= {asset.key for asset in assets}:
             return defs.resolve_job_def(name)
     return defs.resolve_implicit_global_asset_job_def()
