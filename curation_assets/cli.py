@@ -6,8 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +14,15 @@ import typer
 import yaml
 
 from curation_assets import __version__
-from curation_assets.home import dagster_home, default_database, lasting_path
+from curation_assets.blame_command import blame
+from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.home import dagster_home, lasting_path
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from curation_assets.warehouse import Warehouse
 
-FAILED, USAGE, NOT_FOUND = 1, 2, 3
 RECIPES = Path(__file__).parent / "recipes"
 
 app = typer.Typer(
@@ -32,13 +32,7 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
-
-Database = Annotated[
-    Path | None,
-    typer.Option(
-        "--database", help="The DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.", dir_okay=False
-    ),
-]
+app.command()(blame)
 
 
 @app.callback(invoke_without_command=True)
@@ -242,13 +236,6 @@ def known_paths(warehouse: "Warehouse") -> dict[str, str]:
     )
 
 
-def warehouse_at(database: Path | None) -> "Warehouse":
-    """The warehouse of --database, or the default one."""
-    from curation_assets.warehouse import Warehouse
-
-    return Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
-
-
 def execute(config: dict[str, Any], database: Path | None, select: str | None) -> set[str]:
     """Run the job on Dagster's shared instance, printing progress; return the names of the assets it built.
 
@@ -393,28 +380,6 @@ def why_it_failed(result: "dg.ExecuteInProcessResult") -> str:
         elif error.cls_name != "DagsterAssetCheckFailedError":
             lines.append(f"{event.step_key} failed: {error.cls_name}: {error.message.split(':', 1)[-1].strip()}")
     return "\n".join(lines) or "The run failed; `make ui` shows its events."
-
-
-@contextmanager
-def messages_for_the_reader() -> Iterator[None]:
-    """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
-    from curation_assets.readers import SourceError
-    from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError
-
-    try:
-        yield
-    except NoSuchDatabaseError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(NOT_FOUND) from error
-    except (SourceError, DatabaseNameError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(USAGE) from error
-    except StaleError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(FAILED) from error
-    except DatabaseError as error:
-        print(f"DuckDB: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from error
 
 
 def show_results(warehouse: "Warehouse", *, is_evaluated: bool) -> None:

@@ -18,7 +18,7 @@ STEP_LENGTH = 0.25
 """Steps on a record, and the length of each in the model's weights (Euclidean). Ours: chosen on planted facts, where it named the
 planted record most often; every record moves the model by as much, however long or hard it is."""
 
-READ_TOKENS = 512
+READ_TOKENS = 256
 """Tokens of a text or record that are read, from its beginning."""
 
 BACKGROUND = 48

@@ -7,8 +7,9 @@ nothing about knowledge or reasoning in a large model, and no number here is com
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,6 +167,19 @@ def perplexities(
     finally:
         torch.set_num_threads(before)
     return pl.DataFrame(rows, schema=RESULT_SCHEMA).sort("slice", "arm", "seed")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one core: matrices this small gain nothing from a second one, and lose where others use it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def trained(

@@ -60,7 +60,9 @@ def shared_phrases(texts: pa.Array, records: pa.Array | pa.ChunkedArray) -> Shar
         .sort("text", "record")
     )
     text = shared["text"].to_numpy()
-    return SharedPhrases(text, shared["record"].to_numpy(), shared["weight"].to_numpy() / np.maximum(total[text], 1e-12))
+    return SharedPhrases(
+        text, shared["record"].to_numpy(), shared["weight"].to_numpy() / np.maximum(total[text], 1e-12)
+    )
 
 
 def _holders(

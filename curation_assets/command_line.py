@@ -1,0 +1,52 @@
+"""What all commands share: the database they work on, exit codes, and errors told as messages."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation_assets.home import default_database
+
+if TYPE_CHECKING:
+    from curation_assets.warehouse import Warehouse
+
+FAILED, USAGE, NOT_FOUND = 1, 2, 3
+
+Database = Annotated[
+    Path | None,
+    typer.Option(
+        "--database", help="The DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.", dir_okay=False
+    ),
+]
+
+
+def warehouse_at(database: Path | None) -> "Warehouse":
+    """The warehouse of --database, or the default one."""
+    from curation_assets.warehouse import Warehouse
+
+    return Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
+
+
+@contextmanager
+def messages_for_the_reader() -> Iterator[None]:
+    """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
+    from curation_assets.readers import SourceError
+    from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError
+
+    try:
+        yield
+    except NoSuchDatabaseError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(NOT_FOUND) from error
+    except (SourceError, DatabaseNameError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(USAGE) from error
+    except StaleError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from error
+    except DatabaseError as error:
+        print(f"DuckDB: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from error
