@@ -11,13 +11,15 @@ A run made here has the settings each asset last ran with in this database, so t
 """
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dagster as dg
 
+from curation_assets import openlineage as lineage_events
 from curation_assets import watching
 from curation_assets.stages.raw import known_sources
 from curation_assets.warehouse import Warehouse
@@ -156,7 +158,34 @@ def weekly(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.Ru
     return request_of(warehouse, None, "schedule")
 
 
-SENSORS, SCHEDULES = [new_data, drift], [weekly]
+@dg.sensor(
+    minimum_interval_seconds=60,
+    description="Sends what finished runs have made to $CURATION_OPENLINEAGE, a file or a URL, as OpenLineage events.",
+)
+def openlineage(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+    """The events of runs that ended since the last tick, those of the command line too; at first, of none.
+
+    Where sending fails the tick fails, and the next one begins with the same run.
+    """
+    destination = os.environ.get(lineage_events.DESTINATION)
+    if not destination:
+        return dg.SkipReason(f"{lineage_events.DESTINATION} names no file and no URL, so no events are sent.")
+    if not context.cursor:
+        return dg.SensorResult(
+            skip_reason="Runs that end from now on are sent.", cursor=datetime.now(timezone.utc).isoformat()
+        )
+    runs = lineage_events.finished_runs(context.instance, datetime.fromisoformat(context.cursor))
+    sent = 0
+    for _, run in runs:
+        namespace = lineage_events.namespace_of(database_of(run) or warehouse.path)
+        events = list(lineage_events.events_of_run(context.instance, run, namespace))
+        lineage_events.send(events, destination)
+        sent += len(events)
+    cursor = runs[-1][0].isoformat() if runs else context.cursor
+    return dg.SensorResult(skip_reason=f"{len(runs)} runs ended; {sent} events were sent.", cursor=cursor)
+
+
+SENSORS, SCHEDULES = [new_data, drift, openlineage], [weekly]
 
 
 def why_not_now(warehouse: Warehouse, *, waits_for_runs: bool = True) -> str | None:

@@ -17,6 +17,7 @@ from curation_assets import __version__
 from curation_assets.blame_command import blame
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
 from curation_assets.home import dagster_home, lasting_path
+from curation_assets.openlineage_command import openlineage
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -33,6 +34,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
 app.command()(blame)
+app.command()(openlineage)
 
 
 @app.callback(invoke_without_command=True)
