@@ -45,7 +45,7 @@ def shared_phrases(texts: pa.Array, records: pa.Array | pa.ChunkedArray) -> Shar
     """
     text_of, gram_of = _grams_of(texts)
     grams, gram_number = np.unique(gram_of, return_inverse=True)
-    pairs = np.unique(np.stack([text_of, gram_number]), axis=1)  # each n-gram of a text once
+    pairs = _once(np.stack([text_of, gram_number]), len(grams))  # each n-gram of a text once
     most = max(RARE_RECORDS, int(RARE_SHARE * len(records)))
     held, held_by, frequency = _holders(grams, records, most)
     weight = np.log((len(records) + 1) / (frequency + 1))
@@ -74,13 +74,19 @@ def _holders(
     first = 0
     for part in words(records):
         of_part = [_found(grams, *_of_order(part, order)) for order in ORDERS]
-        pairs = np.unique(np.concatenate(of_part, axis=1), axis=1)
+        pairs = _once(np.concatenate(of_part, axis=1), len(part.offsets))
         pairs[1] += first
         first += len(part.offsets) - 1
         frequency += np.bincount(pairs[0], minlength=len(grams))
         kept = [one[:, frequency[one[0]] <= most] for one in (*kept, pairs)]
     found = np.concatenate(kept, axis=1) if kept else np.empty((2, 0), np.int64)
     return found[0], found[1], frequency
+
+
+def _once(pairs: np.ndarray, seconds: int) -> np.ndarray:
+    """The different pairs among int64[2, …], ordered; the second of each is below `seconds`."""
+    keys = np.unique(pairs[0] * seconds + pairs[1])
+    return np.stack([keys // seconds, keys % seconds])
 
 
 def _found(grams: np.ndarray, record: np.ndarray, hashes: np.ndarray) -> np.ndarray:
