@@ -92,7 +92,7 @@ def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Se
     """A run for new or changed files of the sources the database knows.
 
     The run goes from raw to drift_report. Its key is the hash of the files' contents: the same contents are requested once, also
-    where their run failed.
+    where their run failed. Where one was killed or failed after it had read them in, the rest of its way is requested, once too.
     """
     if said := why_not_now(warehouse):
         return dg.SkipReason(said)
@@ -100,7 +100,11 @@ def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Se
     seen = watching.look(known_sources(warehouse), last_batches(warehouse), before, time.time())
     words, cursor = watching.in_words(seen), json.dumps(seen.hashes)
     if not seen.changed:
-        return dg.SensorResult(skip_reason=words, cursor=cursor)
+        if not (batch := unfinished(warehouse)):
+            return dg.SensorResult(skip_reason=words, cursor=cursor)
+        tags = {"curation/new_files": "none; an earlier run was not finished"}
+        request = request_of(warehouse, INCOMING, "new data", run_key=f"unfinished-{batch}", tags=tags)
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
     context.log.info(words)
     new = sum(one.is_new for one in seen.changed)
     tags = {
@@ -197,6 +201,17 @@ def why_not_now(warehouse: Warehouse, *, waits_for_runs: bool = True) -> str | N
     if not warehouse.has_table("raw.batches"):
         return f"{warehouse.path} knows no source yet; run curate_everything once by hand."
     return None
+
+
+UNFINISHED = (
+    "select max_by(batch_id, ingested_at) as batch_id from raw.batches where ingested_at > "
+    "coalesce((select max(finished_at) from ledger.runs where stage = 'drift_report'), '-infinity')"
+)
+
+
+def unfinished(warehouse: Warehouse) -> str | None:
+    """The latest batch that was read in and has not been compared since; None where all have."""
+    return warehouse.value(UNFINISHED)
 
 
 def affected_by(warehouse: Warehouse, run_id: str) -> list[str]:

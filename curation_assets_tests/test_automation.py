@@ -88,6 +88,13 @@ def test_new_and_grown_files_are_requested_once_with_the_settings_of_the_last_ru
         {"raw": {"sources": sources}, "deduped": {"min_jaccard": 0.93}},
     )
 
+    [rest] = tick(automation.new_data, warehouse, instance).run_requests  # as after a kill: read in and not compared
+    assert rest.run_key.startswith("unfinished-")
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "insert into ledger.runs by name select * replace ('drift_report' as stage, now() as finished_at, '{}' as config) "
+            "from ledger.runs limit 1"
+        )
     quiet = tick(automation.new_data, warehouse, instance)
     assert not quiet.run_requests
     assert said(quiet).startswith("Nothing new in 1 files; none had to be opened.")
@@ -114,7 +121,8 @@ def test_new_and_grown_files_are_requested_once_with_the_settings_of_the_last_ru
     warehouse.release_run()
     assert warehouse.value("select count(*) from raw.batches") == 3
     assert warehouse.value("select count(*) from raw.records where license = 'CC0-1.0'") == 17
-    assert not tick(automation.new_data, warehouse, instance, found.cursor).run_requests
+    after = tick(automation.new_data, warehouse, instance, found.cursor)
+    assert [one.run_key[:10] for one in after.run_requests] == ["unfinished"]
 
 
 def test_a_look_opens_only_what_stat_cannot_tell(tmp_path):
@@ -219,6 +227,13 @@ def test_drift_has_what_is_out_of_date_curated_again_and_once(drifted, instance)
     assert request.run_config["ops"]["curated_set"]["config"]["budget_records"] == 60  # as it last ran
     assert dg.validate_run_config(defs.resolve_job_def("recurate_on_drift"), request.run_config)
     assert "acted on" in said(tick(automation.drift, warehouse, instance, found.cursor))
+
+    with warehouse.get_connection() as connection:
+        for table in ("label_task.tasks", "predicted_labels.predictions"):
+            connection.execute(f"create schema {table.split('.')[0]}; create table {table} as select 1 as one")
+    assert automation.affected_by(warehouse, run_id) == [*OUT_OF_DATE, *automation.TO_THE_EXPERTS]
+    with warehouse.get_connection() as connection:
+        connection.execute("drop table label_task.tasks")
 
     everything = report(passed=False, stages=["drift_report", *OUT_OF_DATE])
     done = tick(automation.drift, warehouse, instance, found.cursor)
