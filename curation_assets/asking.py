@@ -1,8 +1,9 @@
 """Asking a language model about records: what it would take, then in chunks, so that no answer is paid for twice.
 
-`curate estimate` and the stages plan with the same functions. A cap holds for one run: what earlier runs asked is in
-`quality_scores.answers` and costs nothing. Before each chunk what it may cost at most is reckoned, and no more texts are
-asked about than that allows; an answer that is lost on its way counts as paid for, its repeated attempts do not.
+`curate estimate` and the stages plan with the same functions. A cap holds for one run: what earlier runs asked is in the
+stage's own table of answers (`quality_scores.answers`, `predicted_labels.answers`) and costs nothing. Before each chunk
+what it may cost at most is reckoned, and no more texts are asked about than that allows; an answer that is lost on its way
+counts as paid for, its repeated attempts do not.
 """
 
 import hashlib
@@ -39,10 +40,8 @@ TEXTS = (
     "where text_hash in (select unnest($hashes::varchar[])) order by text_hash"
 )
 
-ANSWERED = (
-    "select text_hash, yes, no, method, prompt_tokens, completion_tokens from quality_scores.answers where model = $model and "
-    "revision = $revision and prompt = $prompt and prompt_version = $prompt_version"
-)
+QUALITY_ANSWERS = "quality_scores.answers"
+"""The table answers are kept in unless a stage names its own."""
 
 
 class Price(dg.Config):
@@ -146,24 +145,27 @@ class Spent(NamedTuple):
     first_error: str | None
 
 
-def asker_of(config: LanguageModel) -> Asker:
+def asker_of(config: LanguageModel, prompt: Prompt | None = None) -> Asker:
     """The language model of a config, ready to be asked. Raises dagster's Failure if the config cannot be followed.
 
-    A server is asked which model it has, and nothing else.
+    ``prompt``: one made for the purpose, instead of the config's. A server is asked which model it has, and nothing else.
     """
     try:
         if config.max_cost and config.price is None:
             raise ValueError("max_cost needs price, or nobody knows what is spent.")
-        prompt = load_prompt(config.prompt)
-        # How much of a record is read is part of what an answer depends on.
-        version = f"{prompt.version}-{config.max_prompt_tokens}"
-        if config.server and config.extra:
-            added = json.dumps(config.extra, sort_keys=True)
-            version = f"{version}-{hashlib.sha256(added.encode()).hexdigest()[:8]}"
-        prompt = prompt._replace(version=version)
+        prompt = versioned(config, prompt or load_prompt(config.prompt))
         return _asker_of(config, prompt)
     except (OSError, ValueError) as error:
         raise dg.Failure(f"language_model: {error}") from error
+
+
+def versioned(config: LanguageModel, prompt: Prompt) -> Prompt:
+    """The prompt with a version that also says how much of a record is read and what is sent beside it."""
+    version = f"{prompt.version}-{config.max_prompt_tokens}"
+    if config.server and config.extra:
+        added = json.dumps(config.extra, sort_keys=True)
+        version = f"{version}-{hashlib.sha256(added.encode()).hexdigest()[:8]}"
+    return prompt._replace(version=version)
 
 
 def _asker_of(config: LanguageModel, prompt: Prompt) -> Asker:
@@ -205,22 +207,25 @@ def identity(asker: Asker) -> dict[str, str]:
 
 
 def no_answers() -> pl.DataFrame:
-    """An empty chunk of quality_scores.answers."""
+    """An empty chunk of a table of answers."""
     texts = ("text_hash", "model", "revision", "prompt", "prompt_version", "method")
     numbers = {"yes": pl.Float64, "no": pl.Float64, "prompt_tokens": pl.Int64, "completion_tokens": pl.Int64}
     return pl.DataFrame(schema=dict.fromkeys(texts, pl.String) | numbers | {"asked_at": pl.Datetime("us", "UTC")})
 
 
-def answers(warehouse: Warehouse, asker: Asker) -> pl.DataFrame:
+def answers(warehouse: Warehouse, asker: Asker, table: str = QUALITY_ANSWERS) -> pl.DataFrame:
     """The answers in the cache: text_hash, yes, no, method, prompt_tokens, completion_tokens."""
-    if not warehouse.has_table("quality_scores.answers"):
-        return no_answers().select("text_hash", "yes", "no", "method", "prompt_tokens", "completion_tokens")
-    return warehouse.query(ANSWERED, **identity(asker))
+    columns = ["text_hash", "yes", "no", "method", "prompt_tokens", "completion_tokens"]
+    if not warehouse.has_table(table):
+        return no_answers().select(columns)
+    return warehouse.matching(table, columns, **identity(asker))
 
 
-def plan(warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequence[str]) -> Plan:
+def plan(
+    warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequence[str], table: str = QUALITY_ANSWERS
+) -> Plan:
     """Reckon what asking about the texts of these hashes takes. No text is sent anywhere."""
-    unknown, known = missing(warehouse, asker, hashes), answers(warehouse, asker)
+    unknown, known = missing(warehouse, asker, hashes, table), answers(warehouse, asker, table)
     calls, by_votes = len(unknown), config.server and "votes" in known["method"]
     requests = config.votes if by_votes else 1
     step = max(1, calls // SAMPLED_TEXTS)
@@ -228,7 +233,7 @@ def plan(warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequ
     tokens = asker.count_tokens(sample)
     prompt_tokens = requests * round(float(tokens.mean()) * calls) if calls else 0
     completion_tokens = calls * _generated(requests)
-    seconds, basis = _time(warehouse, asker, config, calls, prompt_tokens, sample, requests)
+    seconds, basis = _time(warehouse, asker, config, calls, prompt_tokens, sample, requests, table)
     cost = _cost(config.price, prompt_tokens, completion_tokens)
     return Plan(len(hashes), len(hashes) - calls, prompt_tokens, completion_tokens, cost, seconds, basis, requests)
 
@@ -274,14 +279,16 @@ def plan_lines(planned: Plan, config: LanguageModel) -> Iterator[str]:
         yield f"  The caps in the recipe allow {affordable:,} of these calls."
 
 
-def ask_missing(warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequence[str]) -> Spent:
-    """Ask about the texts that have no answer yet, chunk by chunk into quality_scores.answers, until a cap is reached.
+def ask_missing(
+    warehouse: Warehouse, asker: Asker, config: LanguageModel, hashes: Sequence[str], table: str = QUALITY_ANSWERS
+) -> Spent:
+    """Ask about the texts that have no answer yet, chunk by chunk into the table of answers, until a cap is reached.
 
     A text whose question failed is not cached; it is asked about again next time. One to which the model said neither
     yes nor no has its answer, without a P(yes). Raises dagster's Failure if a whole chunk of more than a few texts fails,
     or if the model never said yes or no: then something is wrong with the model, not with the texts.
     """
-    unknown, known = missing(warehouse, asker, hashes), answers(warehouse, asker)
+    unknown, known = missing(warehouse, asker, hashes, table), answers(warehouse, asker, table)
     has_worked = bool((known["yes"] + known["no"] > 0).any())
     report, started = reporter("asking", "texts", len(unknown)), time.monotonic()
     spent = Spent(0, 0, 0, 0, 0.0, None, None)
@@ -298,7 +305,8 @@ def ask_missing(warehouse: Warehouse, asker: Asker, config: LanguageModel, hashe
                 good, is_answered = mass > 0, np.isfinite(mass)
                 has_worked = has_worked or bool(good.any())
                 is_broken = fitting >= FEW and not (has_worked and is_answered.any())
-                _put_away(warehouse, asker, of_chunk[:fitting], given, good if stopped or is_broken else is_answered)
+                kept = good if stopped or is_broken else is_answered
+                _put_away(warehouse, asker, of_chunk[:fitting], given, kept, table)
                 spent = _with(spent, given, good)
                 if stopped or is_broken:
                     raise dg.Failure(
@@ -374,7 +382,9 @@ def _generated(requests: int) -> int:
     return 1 if requests == 1 else requests * VOTE_TOKENS
 
 
-def _put_away(warehouse: Warehouse, asker: Asker, hashes: list[str], given: Answers, kept: np.ndarray) -> None:
+def _put_away(
+    warehouse: Warehouse, asker: Asker, hashes: list[str], given: Answers, kept: np.ndarray, table: str
+) -> None:
     rows = pl.DataFrame(
         {
             "text_hash": hashes,
@@ -388,12 +398,12 @@ def _put_away(warehouse: Warehouse, asker: Asker, hashes: list[str], given: Answ
         *(pl.lit(value).alias(name) for name, value in identity(asker).items()),
         pl.lit(datetime.now(timezone.utc)).alias("asked_at"),
     )
-    warehouse.append("quality_scores.answers", rows.filter(pl.Series(kept)))
+    warehouse.append(table, rows.filter(pl.Series(kept)))
 
 
-def missing(warehouse: Warehouse, asker: Asker, hashes: Sequence[str]) -> list[str]:
+def missing(warehouse: Warehouse, asker: Asker, hashes: Sequence[str], table: str = QUALITY_ANSWERS) -> list[str]:
     """The hashes without an answer, each once, in an order that says nothing about the texts."""
-    known = set(answers(warehouse, asker)["text_hash"])
+    known = set(answers(warehouse, asker, table)["text_hash"])
     return sorted(set(hashes) - known)
 
 
@@ -404,10 +414,17 @@ def _cost(price: Price | None, prompt_tokens: int, completion_tokens: int) -> fl
 
 
 def _time(
-    warehouse: Warehouse, asker: Asker, config: LanguageModel, calls: int, tokens: int, sample: list[str], requests: int
+    warehouse: Warehouse,
+    asker: Asker,
+    config: LanguageModel,
+    calls: int,
+    tokens: int,
+    sample: list[str],
+    requests: int,
+    table: str,
 ) -> tuple[float, str]:
     """Seconds that the calls take, and from what that is reckoned."""
-    past = _past_seconds_per_call(warehouse, asker)
+    past = _past_seconds_per_call(warehouse, asker, stage=table.split(".")[0])
     if past:
         seconds, basis = calls * past, f"{past:.3g} s a call in the last run that asked this model"
     elif config.server:
@@ -426,13 +443,14 @@ def _time(
     return seconds, basis
 
 
-def _past_seconds_per_call(warehouse: Warehouse, asker: Asker) -> float | None:
+def _past_seconds_per_call(warehouse: Warehouse, asker: Asker, stage: str) -> float | None:
     if not warehouse.has_table("ledger.runs"):
         return None
     return warehouse.value(
         "select max_by((notes ->> '$.asked.seconds_per_call')::double, finished_at) as seconds from ledger.runs "
-        "where stage = 'quality_scores' and (notes ->> '$.asked.model') = $model and (notes ->> '$.asked.revision') = $revision "
+        "where stage = $stage and (notes ->> '$.asked.model') = $model and (notes ->> '$.asked.revision') = $revision "
         "and (notes ->> '$.asked.calls')::bigint > 0",
+        stage=stage,
         model=asker.model,
         revision=asker.revision,
     )

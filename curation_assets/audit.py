@@ -3,11 +3,14 @@
 The queries are the files of sql/audit, so that anyone can run them in any DuckDB shell.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from curation_assets.algorithms.cleaning import clean
 from curation_assets.tables import SQL
 from curation_assets.warehouse import Warehouse
 
@@ -22,6 +25,11 @@ STAGE_DONE = {
 
 SHOWN_DUPLICATES = 5
 FOUND_AT_MOST = 20  # the limit in sql/audit/find_records.sql
+
+SEARCHED_WORDS = 12
+FEWEST_WORDS = 3
+NEAREST_FROM = 0.5
+"""The longest words of a text that are searched for; texts of fewer have no nearest; share of words from which one is told. Ours."""
 
 LATEST_REJECTS = (
     "select count(*) as rejects from raw.rejects where batch_id in "
@@ -40,6 +48,105 @@ def find_records(warehouse: Warehouse, id: str) -> pl.DataFrame:
     if warehouse.path.exists() and not warehouse.has_table("raw.records"):
         return pl.DataFrame()
     return ask(warehouse, "find_records", id=id)
+
+
+class Found(NamedTuple):
+    """What someone may have meant by an id or a text."""
+
+    records: list[str]
+    """Our ids of the records; empty if there are none."""
+    how: str
+    """How they were found, in words; empty for an id."""
+    rejects: Sequence[str] = ()
+    """Rows of files that could not be read, in words."""
+
+
+def find(warehouse: Warehouse, given: str, *, is_text: bool = False) -> Found:
+    """What an id or a text means: records, and rows that could not be read or were refused.
+
+    An id is looked for first, unless is_text; then the exact text, as it is or cleaned; then the nearest by words.
+    """
+    if warehouse.path.exists() and not warehouse.has_table("raw.records"):
+        return Found([], "")
+    if not is_text and len(by_id := find_records(warehouse, given)):
+        return Found(by_id["record_id"].to_list(), "")
+    rejects = tuple(_reject_lines(ask(warehouse, "find_rejects", given=given)))
+    if exact := _exact_text(warehouse, given):
+        return Found(exact, "its text is exactly this, but for what cleaning repairs", rejects)
+    if told := _erased(warehouse, given):
+        return Found([], told, rejects)
+    nearest = _nearest_text(warehouse, given)
+    return (
+        Found([nearest[0]], f"no text is exactly this; the nearest by words has {nearest[1]:.0%} of them", rejects)
+        if nearest
+        else Found([], "", rejects)
+    )
+
+
+def _exact_text(warehouse: Warehouse, text: str) -> list[str]:
+    if warehouse.has_table("cleaned.records"):
+        hashes = [
+            hashlib.sha256(form.encode("utf-8", "replace")).hexdigest()[:32]
+            for form in (clean(text, "document").text, text)
+        ]
+        found = ask(warehouse, "find_cleaned_text", text_hash=hashes[0], raw_text_hash=hashes[1])
+        if len(found):
+            return found["record_id"].to_list()
+    return ask(warehouse, "find_raw_text", text=text)["record_id"].to_list()
+
+
+def _nearest_text(warehouse: Warehouse, text: str) -> tuple[str, float] | None:
+    """The record that has the largest share of a text's different words, and that share; None below NEAREST_FROM.
+
+    Of several the one with the highest Jaccard similarity of words. Only records that have half of the text's longest words are compared.
+    """
+    words = set(_words(text))
+    if len(words) < FEWEST_WORDS:
+        return None
+    longest = sorted(words, key=lambda word: (-len(word), word))[:SEARCHED_WORDS]
+    best = (0.0, 0.0, "")
+    for record_id, other, _ in ask(warehouse, "near_texts", words=longest).iter_rows():
+        others = set(_words(other))
+        shared = len(words & others)
+        best = max(best, (shared / len(words), shared / len(words | others), record_id))
+    return (best[2], best[0]) if best[0] >= NEAREST_FROM else None
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _erased(warehouse: Warehouse, given: str) -> str:
+    """That a text or one of our ids was erased, where its tombstone says so and the key is there; else nothing."""
+    from curation_assets import tombstones
+
+    if not warehouse.has_table(tombstones.TABLE):
+        return ""
+    try:
+        keyed = tombstones.key(warehouse)
+    except tombstones.KeyMissingError as error:
+        return f"Whether it was erased cannot be told: {error}"
+    sources = warehouse.query("select distinct source from erasure.tombstones")["source"].to_list()
+    hashes = [keyed.hash(kind, given, source) for kind in ("record", "text", "original") for source in {None, *sources}]
+    rows = warehouse.query(
+        "select erasure_id, erased_at, reason from erasure.tombstones where keyed_hash in (select unnest($hashes::varchar[])) limit 1",
+        hashes=hashes,
+    )
+    told = [
+        f"It was erased on {at:%Y-%m-%d %H:%M} by {erasure}{f' ({reason})' if reason else ''}."
+        for erasure, at, reason in rows.iter_rows()
+    ]
+    return "".join(told)
+
+
+def _reject_lines(rows: pl.DataFrame) -> Iterator[str]:
+    for row in rows.iter_rows(named=True):
+        place = f"{row['source']}, {row['source_uri']}" + (
+            f" row {row['source_row']}" if row["source_row"] is not None else ""
+        )
+        yield f"Rejected: {place}: {row['reason']}"
+        if row["excerpt"]:
+            yield f"  {_excerpt(row['excerpt'], 100)}"
 
 
 def trace(warehouse: Warehouse, record_id: str) -> Iterator[str]:
@@ -65,6 +172,15 @@ def trace(warehouse: Warehouse, record_id: str) -> Iterator[str]:
             yield from _measures(warehouse, record_id)
         yield from _stage_lines(warehouse, stage, verdicts, record_id)
         if _dropped(verdicts):
+            return
+
+
+def stage_reasons(warehouse: Warehouse, decisions: pl.DataFrame, record_id: str) -> Iterator[str]:
+    """The lines on the stage that dropped a record, by decisions in force at some time; none if no stage did."""
+    for stage in STAGE_DONE:
+        verdicts = decisions.filter(pl.col("stage") == stage)
+        if len(verdicts) and _dropped(verdicts):
+            yield from _stage_lines(warehouse, stage, verdicts, record_id)
             return
 
 

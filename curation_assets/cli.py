@@ -14,10 +14,14 @@ import typer
 import yaml
 
 from curation_assets import __version__
+from curation_assets.audit_commands import audit, diff, trace, why_not
 from curation_assets.blame_command import blame
-from curation_assets.command_line import FAILED, NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.command_line import FAILED, USAGE, Database, messages_for_the_reader, warehouse_at
+from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
+from curation_assets.labelling.commands import label_app
 from curation_assets.openlineage_command import openlineage
+from curation_assets.release_commands import release, verify
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -33,8 +37,13 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
+for command in (audit, diff, trace, why_not, erase):
+    app.command()(command)
 app.command()(blame)
 app.command()(openlineage)
+app.command()(release)
+app.command()(verify)
+app.add_typer(label_app, name="label")
 
 
 @app.callback(invoke_without_command=True)
@@ -124,28 +133,6 @@ def demo(database: Database = None) -> None:
 
 
 @app.command()
-def trace(
-    record: Annotated[str, typer.Argument(help="Our id (or its first eight characters), or the owner's id.")],
-    database: Database = None,
-) -> None:
-    """Tell what happened to a record, stage by stage, and why."""
-    from curation_assets import audit
-
-    with messages_for_the_reader():
-        warehouse = warehouse_at(database)
-        found = audit.find_records(warehouse, record)
-        if not len(found):
-            print(
-                f"No record has the id '{record}', neither ours nor an owner's, in {warehouse.path}.", file=sys.stderr
-            )
-            raise typer.Exit(NOT_FOUND)
-        if len(found) > 1:
-            print(f"{'At least ' if len(found) == audit.FOUND_AT_MOST else ''}{len(found)} records have that id:\n")
-        for record_id in found["record_id"]:
-            print("\n".join(map(audit.printable, audit.trace(warehouse, record_id))), end="\n\n")
-
-
-@app.command()
 def funnel(database: Database = None) -> None:
     """Show how many records came into each stage, which rule dropped how many, and how many are left."""
     from curation_assets import audit
@@ -156,28 +143,32 @@ def funnel(database: Database = None) -> None:
 
 @app.command()
 def estimate(
-    recipe: Annotated[
-        Path, typer.Option(help="The run config whose quality_scores names a language model.", dir_okay=False)
-    ],
-    asset: Annotated[str, typer.Argument(help="The asset that asks: quality_scores.")] = "quality_scores",
+    recipe: Annotated[Path, typer.Option(help="The run config whose asset names a language model.", dir_okay=False)],
+    asset: Annotated[
+        str, typer.Argument(help="The asset that asks: quality_scores or predicted_labels.")
+    ] = "quality_scores",
     database: Database = None,
 ) -> None:
     """Tell what asking a language model would take: calls, tokens, money, hours. No text is sent anywhere."""
+    import dagster as dg
     from pydantic import ValidationError
 
-    if asset != "quality_scores":
-        raise typer.BadParameter(f"{asset} asks no language model about records; quality_scores does.")
-    config = read_recipe(recipe)["ops"].get("quality_scores", {}).get("config", {})
-    import dagster as dg
+    from curation_assets.stages import predicted_labels, quality_scores
 
-    from curation_assets.stages.quality_scores import QualityScoresConfig, estimate_lines
-
+    asking = {
+        "quality_scores": (quality_scores.QualityScoresConfig, quality_scores.estimate_lines),
+        "predicted_labels": (predicted_labels.PredictedLabelsConfig, predicted_labels.estimate_lines),
+    }
+    if asset not in asking:
+        raise typer.BadParameter(f"{asset} asks no language model about records; {' and '.join(asking)} do.")
+    config_of, lines_of = asking[asset]
+    config = read_recipe(recipe)["ops"].get(asset, {}).get("config", {})
     with messages_for_the_reader():
         try:
-            print("\n".join(estimate_lines(warehouse_at(database), QualityScoresConfig(**config))))
+            print("\n".join(lines_of(warehouse_at(database), config_of(**config))))
         except ValidationError as error:
             said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-            raise typer.BadParameter(f"quality_scores in {recipe}: {said}") from error
+            raise typer.BadParameter(f"{asset} in {recipe}: {said}") from error
         except dg.Failure as failure:
             print(failure.description, file=sys.stderr)
             raise typer.Exit(FAILED) from failure
@@ -238,8 +229,10 @@ def known_paths(warehouse: "Warehouse") -> dict[str, str]:
     )
 
 
-def execute(config: dict[str, Any], database: Path | None, select: str | None) -> set[str]:
+def execute(config: dict[str, Any], database: Path | None, select: str | None, reason: str = "manual") -> set[str]:
     """Run the job on Dagster's shared instance, printing progress; return the names of the assets it built.
+
+    reason: why, for the run's tag curation/reason.
 
     Exits with FAILED if the run does not succeed.
     """
@@ -260,7 +253,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None) -
         )
     assets = {asset.key.to_user_string() for assets in JOBS.values() for asset in assets}
     run_config = run_config_for(config, warehouse, keys, assets)
-    tags = {"curation/reason": "manual", "curation/database": str(warehouse.path)}
+    tags = {"curation/reason": reason, "curation/database": str(warehouse.path)}
     try:
         with FileLock(home / ".curate.lock"):  # two first runs at once would both create the history's tables
             instance = dg.DagsterInstance.get()
@@ -332,7 +325,7 @@ def check_sources(config: dict[str, Any]) -> None:
 def selected_assets(select: str | None) -> "set[dg.AssetKey]":
     """The asset keys of --select: names of assets or jobs, Dagster's selection syntax, or several of them with commas.
 
-    Without it those of curate_everything: labelling needs people and is a job of its own.
+    Without it those of curate_everything: labelling needs people, a release a decision; each is a job of its own.
     """
     import dagster as dg
 

@@ -33,18 +33,20 @@ def warehouse_at(database: Path | None) -> "Warehouse":
 @contextmanager
 def messages_for_the_reader() -> Iterator[None]:
     """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
+    from curation_assets.audit_sets import NoSuchReleaseError
     from curation_assets.readers import SourceError
+    from curation_assets.tombstones import KeyMissingError
     from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError
 
     try:
         yield
-    except NoSuchDatabaseError as error:
+    except (NoSuchDatabaseError, NoSuchReleaseError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(NOT_FOUND) from error
     except (SourceError, DatabaseNameError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(USAGE) from error
-    except StaleError as error:
+    except (StaleError, KeyMissingError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(FAILED) from error
     except DatabaseError as error:

@@ -26,6 +26,7 @@ NOT_PREVIEWED = (
     "source_row",
     "record_time",
     "has_owner_id",
+    "manifest",
 )
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
 
@@ -129,6 +130,14 @@ MAIN_TABLES = {
     "eval_report": "eval_report.results",
     "drift_report": "drift_report.looks",
     "label_task": "label_task.tasks",
+    "expert_labels": "expert_labels.labels",
+    "agreement": "agreement.summary",
+    "label_model": "label_model.rounds",
+    "predicted_labels": "predicted_labels.predictions",
+    "label_queue": "label_queue.items",
+    "label_set": "label_set.records",
+    "label_report": "label_report.figures",
+    "release": "release.releases",
 }
 """The table each asset is counted by, in flow order."""
 

@@ -14,10 +14,12 @@ are those of tables and columns that `tables()` read off sql/.
 import contextlib
 import hashlib
 import json
+import os
+import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from csv import writer as csv_writer
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,15 +37,21 @@ from pydantic import Field
 
 from curation_assets.home import default_database
 from curation_assets.progress import logger
-from curation_assets.tables import Table, tables
+from curation_assets.tables import SQL, Table, tables
 
 SECONDS_BEFORE_SAYING_WE_WAIT = 5
 SPOOL_ROWS = 16_384
 SPOOL_BYTES = 32 << 20
 PRINTED_ROWS = 1_000
 
+NOT_CONTENT = ("run_id", "path", "source_config")
+"""Columns that say where and by which run a row was made, not what it holds."""
+
 DatabaseError = duckdb.Error
 """What DuckDB raises, for modules that may not import it."""
+
+CHAIN_START = "0" * 64
+"""previous_hash of the first row of ledger.runs that is chained."""
 
 _held_run_locks: dict[str, FileLock] = {}
 """Run locks this process holds, by database. A run is one process; they end with it at the latest."""
@@ -137,6 +145,13 @@ class Warehouse(DuckDBResource):
         _acquire(lock, "another run is working on this database")
         _held_run_locks[key] = lock
         shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
+        from curation_assets.erasure import finish_killed
+
+        try:
+            finish_killed(self)
+        except BaseException:
+            self.release_run()
+            raise
 
     def is_held_by_a_run(self) -> bool:
         """Whether a run, of this process or another, works on the database now. Does not wait."""
@@ -151,6 +166,50 @@ class Warehouse(DuckDBResource):
         """Let the next run have the database."""
         if lock := _held_run_locks.pop(str(self.path), None):
             lock.release()
+
+    @property
+    def rewriting(self) -> Path:
+        """The file in which `rewritten` builds the database afresh; it is there only while that works, or was killed."""
+        return self.path.with_name(f"{self.path.name}.rewriting")
+
+    @contextlib.contextmanager
+    def rewritten(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give an empty database of the same schema, with this one beside it read-only as `old`; at the end it takes this one's place.
+
+        That is one rename: before it nothing has changed, after it everything has, and no byte of the old file is in the new one (DuckDB
+        does not overwrite the blocks it frees, so deleting rows would leave them there). Others wait meanwhile.
+        """
+        settings = {
+            "memory_limit": self.memory_limit,
+            "temp_directory": str(self.spool_folder),
+            **self.connection_config,
+        }
+        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+            with duckdb.connect(str(self.path), config=settings) as connection:
+                connection.execute("checkpoint")  # the log of the old file must not be replayed over the new one
+            _remove(self.rewriting)
+            connection = duckdb.connect(config=settings)
+            try:
+                for path, name, mode in ((self.path, "old", " (read_only)"), (self.rewriting, "fresh", "")):
+                    quoted = str(path).replace("'", "''")  # a path cannot be bound here
+                    connection.execute(f"attach '{quoted}' as {name}{mode}")
+                shutil.copymode(self.path, self.rewriting)
+                connection.execute("copy from database old to fresh (schema)")
+                connection.execute("use fresh")
+                _make_ledger(connection)  # before the transaction, as in `transaction`
+                connection.execute("begin")
+                yield connection
+                connection.execute("commit")
+                connection.execute("checkpoint fresh")
+            except BaseException:
+                connection.close()
+                _remove(self.rewriting)
+                raise
+            connection.close()
+            _sync(self.rewriting)
+            self.rewriting.replace(self.path)
+            _sync(self.path.parent)
+        shutil.rmtree(self.spool_folder, ignore_errors=True)
 
     def query(self, sql: str, **params: Any) -> pl.DataFrame:
         """Run one read-only query and return its rows."""
@@ -225,6 +284,14 @@ class Warehouse(DuckDBResource):
             raise ValueError(f"{name} has no columns {sorted(unknown)}")
         return self.query(f"select {', '.join(columns)} from {name} limit $rows", rows=rows)
 
+    def matching(self, name: str, columns: list[str], **values: str) -> pl.DataFrame:
+        """Some columns of the rows of a table whose other columns have the given values."""
+        unknown = {*columns, *values} - set(_known(name).columns)
+        if unknown:
+            raise ValueError(f"{name} has no columns {sorted(unknown)}")
+        conditions = " and ".join(f"{column} = ${column}" for column in values)
+        return self.query(f"select {', '.join(columns)} from {name} where {conditions}", **values)
+
     def scalars(self, name: str, columns: list[str], *, with_text_chars: bool) -> pl.DataFrame:
         """Some columns of a table, and on request the length of its texts as text_chars."""
         unknown = set(columns) - set(_known(name).columns)
@@ -232,6 +299,17 @@ class Warehouse(DuckDBResource):
             raise ValueError(f"{name} has columns its SQL file does not name: {sorted(unknown)}")
         chosen = [*columns, "len(text) as text_chars"] if with_text_chars else columns
         return self.query(f"select {', '.join(chosen)} from {name}")
+
+    def content_hashes(self, names: Iterable[str]) -> dict[str, tuple[int, str]]:
+        """Rows of each table, and a hash of what they hold that neither their order nor when or where they were made changes.
+
+        A row is hashed as its JSON by MD5 and the hashes are added, as Bellare and Micciancio's AdHash does (EUROCRYPT 1997,
+        sec. 3), here modulo 2^64 in each half: a fingerprint that finds any change but one made to deceive it. Arrays of
+        numbers enter by DuckDB's own hash, which is the same within a version of DuckDB. Left out are times, run ids, paths
+        and the reader settings, of which batch_id is a hash.
+        """
+        with self.get_connection(read_only=True) as connection:
+            return {_known(name).name: _content_hash(connection, name) for name in names}
 
     def has_table(self, name: str) -> bool:
         """Whether a table has been built."""
@@ -276,9 +354,10 @@ class Warehouse(DuckDBResource):
     def transaction(self, stage: str, run_id: str) -> Iterator["Commit"]:
         """Open one transaction; what is written in it is visible whole or not at all."""
         with self.get_connection() as connection:
+            # Before the transaction: DuckDB (2.0) plans over large inserts into a table of the same transaction as if it were empty.
+            _make_ledger(connection)
             connection.execute("begin")
             try:
-                _make_ledger(connection)
                 yield Commit(connection, stage, run_id)
                 connection.execute("commit")
             except BaseException:
@@ -381,6 +460,7 @@ class Commit:
         self.run_id = run_id
         self.notes: dict[str, Any] = {}
         self.rows_dropped = 0
+        self._secret = secrets.token_hex(32)  # what the nonces of this commit's decisions are made of; kept nowhere
 
     def build(
         self, name: str, incoming: Incoming = None, *, vector_column: tuple[str, int] | None = None, **params: Any
@@ -403,7 +483,7 @@ class Commit:
             self.connection.execute(
                 f"create table if not exists {name} as select * from ({table.sql}) limit 0", params or None
             )
-            self.connection.execute(f"insert into {name} {table.sql}", params or None)
+            self.connection.execute(f"insert into {name} by name {table.sql}", params or None)
 
     def append_new(self, name: str, incoming: Incoming, key: str, **params: Any) -> pl.DataFrame:
         """Append the rows whose key the table does not hold yet; return the keys of all of them, with `is_new`."""
@@ -441,7 +521,7 @@ class Commit:
         return self.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
 
     def write_run_row(self, account: Mapping[str, Any], main: str, started: datetime, rows_in: int | None) -> None:
-        """Write the stage's row to ledger.runs. Called by Warehouse.commit."""
+        """Write the stage's row to ledger.runs, the next link of its chain. Called by Warehouse.commit."""
         rows_out = self.count(main)
         rows_in = rows_out if rows_in is None else rows_in
         row = dict(account) | {
@@ -452,18 +532,39 @@ class Commit:
             "rows_dropped": self.rows_dropped,
             "notes": json.dumps(self.notes, ensure_ascii=False),
         }
-        self.append("ledger.runs", pl.DataFrame([row]))
+        self.append("ledger.runs", pl.DataFrame([row | self._link()], infer_schema_length=None))
         logger.info(
             "%s: %s in, %s out, %s dropped",
             self.stage,
             *(f"{count:,}" for count in (rows_in, rows_out, self.rows_dropped)),
         )
 
+    def _link(self) -> dict[str, Any]:
+        """The hash over the decisions this stage has written in this run, and the link its run row is hung on."""
+        question = (SQL / "audit" / "decisions_hash.sql").read_text(encoding="utf-8")
+        written = {"run_id": self.run_id, "stage": self.stage, "last": None}
+        hashed = self.connection.execute(question, written).fetchall()
+        decisions, decisions_hash = hashed[0][2:] if hashed else (0, None)
+        counted = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
+        if decisions != (
+            there := self.connection.execute(counted, {"run_id": self.run_id, "stage": self.stage}).fetchall()[0][0]
+        ):
+            raise RuntimeError(
+                f"{self.stage}: {there:,} decisions were written and {decisions:,} hashed; nothing is committed."
+            )
+        last = "select chain_position, chain_hash from ledger.runs where chain_position is not null order by chain_position desc limit 1"
+        position, previous = (self.connection.execute(last).fetchall() or [(0, CHAIN_START)])[0]
+        link = {"decisions": decisions, "decisions_hash": decisions_hash}
+        return link | {"chain_position": position + 1, "previous_hash": previous}
+
     def _append_decisions(self, verdicts: str) -> None:
         self.connection.execute(f"create or replace temp view incoming as {verdicts}")
+        decided = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
+        written = {"run_id": self.run_id, "stage": self.stage}
+        count = self.connection.execute(decided, written).fetchall()[0][0]
         self.connection.execute(
-            f"insert into ledger.decisions {tables()['ledger.decisions'].sql}",
-            {"stage": self.stage, "run_id": self.run_id},
+            f"insert into ledger.decisions by name {tables()['ledger.decisions'].sql}",
+            {**written, "decided": count, "secret": self._secret},
         )
         self.connection.execute("drop view incoming")
 
@@ -492,20 +593,51 @@ class Commit:
 
 
 def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger's tables and its view where they are missing."""
+    """Make the ledger's tables and its view where they are missing, and columns that an older database lacks."""
     connection.execute("create schema if not exists ledger")
-    ledger = tables()
-    empty_decision = "select null as record_id, null as verdict, null as rule, null as value, null as threshold, null as matched_record_id"
-    columns = ", ".join(f"null as {column}" for column in ledger["ledger.runs"].incoming)
-    connection.execute(f"create or replace temp view incoming as {empty_decision}")
-    connection.execute(
-        f"create table if not exists ledger.decisions as select * from ({ledger['ledger.decisions'].sql}) limit 0",
-        {"stage": "", "run_id": ""},
-    )
-    connection.execute(f"create or replace temp view incoming as select {columns}")
-    connection.execute(f"create table if not exists ledger.runs as select * from ({ledger['ledger.runs'].sql}) limit 0")
+    for name in ("ledger.decisions", "ledger.runs", "ledger.redactions"):
+        table = tables()[name]
+        columns = ", ".join(f"null as {column}" for column in table.incoming)
+        connection.execute(f"create or replace temp view incoming as select {columns}")
+        params = dict.fromkeys(table.params) or None
+        connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
+        has = {column for column, *_ in connection.execute(f"describe {name}").fetchall()}
+        if has != set(table.columns):
+            described = connection.execute(f"describe {table.sql}", params).fetchall()
+            for column, kind in ((column, kind) for column, kind, *_ in described if column not in has):
+                connection.execute(f"alter table {name} add column {column} {kind}")
     connection.execute("drop view incoming")
-    connection.execute(f"create or replace view ledger.current_decisions as {ledger['ledger.current_decisions'].sql}")
+    connection.execute(f"create or replace view ledger.current_decisions as {tables()['ledger.current_decisions'].sql}")
+
+
+def _remove(database: Path) -> None:
+    for path in (database, database.with_name(f"{database.name}.wal")):
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk before going on."""
+    if path.is_dir() and os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _content_hash(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[int, str]:
+    schema = connection.sql(f"select * from {name} limit 0")
+    parts = [
+        f"hash({column})::varchar as {column}" if str(kind).startswith(("FLOAT[", "DOUBLE[")) else column
+        for column, kind in zip(schema.columns, schema.types, strict=True)
+        if column not in NOT_CONTENT and str(kind) != "TIMESTAMP WITH TIME ZONE"
+    ]
+    rows, high, low = connection.execute(
+        "select count(*), coalesce(sum((h >> 64)::hugeint), 0), coalesce(sum((h & 18446744073709551615)::hugeint), 0) "
+        f"from (select md5_number(to_json(t)::varchar)::uhugeint as h from (select {', '.join(parts)} from {name}) as t)"
+    ).fetchall()[0]
+    return rows, f"{high % 2**64:016x}{low % 2**64:016x}"
 
 
 def _known(name: str) -> Table:

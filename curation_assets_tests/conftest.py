@@ -1,10 +1,12 @@
 """What the tests share: a warehouse in a temporary folder, a small real corpus, one run of the whole graph over it."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -88,4 +90,122 @@ def language_models(tmp_path_factory):
         "chat": save_causal_model(folder / "chat", chat=True),
         "plain": save_causal_model(folder / "plain", chat=False),
         "seq2seq": save_seq2seq_model(folder / "seq2seq"),
+    }
+
+
+@pytest.fixture(scope="session")
+def headlines_embedded(tmp_path_factory):
+    """A warehouse with 320 planted headlines read and embedded, and the true class of each record."""
+    from planted_headlines import headlines, save
+
+    from curation_assets.warehouse import Warehouse
+
+    folder = tmp_path_factory.mktemp("headlines")
+    warehouse = Warehouse(database=str(folder / "curation.duckdb"))
+    rows = headlines(320)
+    source = {"name": "headlines", "path": str(save(rows, folder / "headlines.jsonl")), "license": "CC0-1.0"}
+    stages = ["raw", "cleaned", "deduped", "filtered", "embeddings"]
+    assert materialize(warehouse, {"raw": {"sources": [source]}}, stages).success
+    warehouse.release_run()
+    kinds = {row["id"]: row["kind"] for row in rows}
+    records = warehouse.query("select record_id, source_record_id from filtered.records")
+    return warehouse, {record: kinds[owner] for record, owner in records.iter_rows()}
+
+
+@pytest.fixture
+def pool(headlines_embedded, tmp_path):
+    """A copy of the embedded headlines to label, and the true classes."""
+    import shutil
+
+    from curation_assets.warehouse import Warehouse
+
+    base, truth = headlines_embedded
+    warehouse = Warehouse(database=str(tmp_path / "labels.duckdb"))
+    shutil.copy(base.path, warehouse.path)
+    yield warehouse, truth
+    warehouse.release_run()
+
+
+WORDS = [
+    "river",
+    "stone",
+    "harbour",
+    "lantern",
+    "meadow",
+    "copper",
+    "window",
+    "garden",
+    "thunder",
+    "velvet",
+    "orchard",
+    "saddle",
+    "candle",
+    "marble",
+    "feather",
+    "anchor",
+]
+TOKENS = ("zqxvictima", "zqxvictimb", "zqxvictimc")
+"""Words of the erased texts alone."""
+
+
+def sentence(n: int, words: int = 40) -> str:
+    """Words that no other sentence has in that order."""
+    return " ".join(f"{WORDS[(n * 7 + k * k + 3 * k) % 16]}{(n * 31 + k * 17) % 89}" for k in range(words))
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+"""A licence as nobody should state it."""
+
+VICTIM = f"{TOKENS[0]} {sentence(1000)} {TOKENS[1]} {sentence(1001)} {TOKENS[2]}"
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """A database after a whole run, a release and some labels, with one record, its copy, its near-duplicate and one made from it."""
+    from curation_assets.warehouse import Warehouse
+
+    folder = tmp_path_factory.mktemp("planted")
+    rows = [{"id": f"owner-{n}", "text": f"{sentence(n)} {sentence(n + 500)}"} for n in range(60)]
+    rows.append({"id": "victim-1", "text": VICTIM})
+    rows.append({"id": "near-1", "text": VICTIM.replace(TOKENS[2], "and so on")})
+    rows.append({"id": "made-1", "text": f"{sentence(2000)} {sentence(2001)}", "derived_from": "victim-1"})
+    lines = [*map(json.dumps, rows), '{"id": "broken", "text": "' + VICTIM]
+    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "others.jsonl").write_text(json.dumps({"id": "copy-1", "text": VICTIM.upper() + "  "}) + "\n")
+    warehouse = Warehouse(database=str(folder / "planted.duckdb"))
+    licenses = {"texts": "CC-BY-4.0", "others": HOSTILE}
+    sources = [
+        {"name": name, "path": str(folder / f"{name}.jsonl"), "license": license} for name, license in licenses.items()
+    ]
+    ops = {
+        "raw": {"sources": sources},
+        "deduped": {},
+        "filtered": {"rule_sets": []},
+        "curated_set": {"budget_records": 61},
+        "eval_report": {"token_budget": 2_000, "vocabulary": 512},
+    }
+    ops = {name: config for name, config in ops.items() if config}
+    assert materialize(warehouse, ops).success
+    assert materialize(warehouse, {}, ["release"]).success
+    victim = warehouse.value("select record_id from raw.records where source_record_id = 'victim-1'")
+    warehouse.append(
+        "expert_labels.labels", pl.DataFrame([label(victim, "l-1"), label("another", "l-2")], infer_schema_length=None)
+    )
+    warehouse.release_run()
+    return warehouse, victim
+
+
+def label(record_id: str, label_id: str) -> dict:
+    """A row of expert_labels.labels."""
+    from curation_assets.tables import tables
+
+    row = dict.fromkeys(tables()["expert_labels.labels"].incoming)
+    return row | {
+        "label_id": label_id,
+        "record_id": record_id,
+        "task": "t",
+        "rater": "r",
+        "answer": "skip",
+        "role": "expert",
+        "origin": "page",
     }

@@ -8,7 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from curation_assets.audit import printable
-from curation_assets.cli import FAILED, NOT_FOUND, RECIPES, USAGE, app, sources_of
+from curation_assets.cli import RECIPES, app, sources_of
+from curation_assets.command_line import FAILED, NOT_FOUND, USAGE
 from curation_assets.home import lasting_path
 
 runner = CliRunner()
@@ -29,7 +30,7 @@ def invoke(*arguments, code=0):
 
 def test_help_names_every_command_and_exit_code():
     text = invoke("--help")
-    for command in ("run", "demo", "trace", "funnel", "sql"):
+    for command in ("run", "demo", "trace", "funnel", "sql", "release", "verify"):
         assert command in text
     assert "Exit codes" in text
 
@@ -97,17 +98,22 @@ def test_sources_are_named_after_their_files():
 def test_every_recipe_is_a_valid_run_config(recipe):
     import dagster as dg
 
-    from curation_assets.definitions import defs
+    from curation_assets.definitions import JOBS, defs
 
-    config = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    assert dg.validate_run_config(defs.resolve_job_def("curate_everything"), config)
+    config, known = yaml.safe_load(recipe.read_text(encoding="utf-8")), set()
+    for job, assets in JOBS.items():
+        names = {asset.key.to_user_string() for asset in assets}
+        ops = {name: op for name, op in config["ops"].items() if name in names}
+        assert dg.validate_run_config(defs.resolve_job_def(job), config | {"ops": ops})
+        known |= names
+    assert set(config["ops"]) <= known
 
 
 def test_the_readme_shows_only_commands_that_exist():
     from curation_assets.tables import SQL
 
     readme = (SQL.resolve().parent / "README.md").read_text(encoding="utf-8")
-    commands = set(re.findall(r"^(?:\.venv/bin/)?curate (\w+)", readme, flags=re.MULTILINE))
+    commands = set(re.findall(r"^(?:\.venv/bin/)?curate ([\w-]+)", readme, flags=re.MULTILINE))
     assert commands
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert commands <= known

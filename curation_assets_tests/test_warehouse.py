@@ -155,3 +155,28 @@ def test_a_failing_critical_check_stops_what_comes_after_it(tmp_path, warehouse)
     assert not result.success
     assert warehouse.rows("raw.records") == 3
     assert not warehouse.has_table("cleaned.records")
+
+
+def test_the_hash_of_a_table_is_of_what_it_holds_not_of_order_time_or_place(warehouse):
+    def hashed(rows):
+        with warehouse.transaction("test", "run") as commit:
+            commit.connection.execute("create schema if not exists embeddings")
+            commit.connection.execute(
+                f"create or replace table embeddings.vectors as select * from (values {rows}) as t(record_id, embedding, run_id, made_at)"
+            )
+            commit.connection.execute("alter table embeddings.vectors alter embedding type float[2]")
+            commit.connection.execute("alter table embeddings.vectors alter made_at type timestamptz")
+        return warehouse.content_hashes(["embeddings.vectors"])["embeddings.vectors"]
+
+    first = hashed("('a', [1, 2], 'r', '2020-01-01'), ('b', [3, 4], 'r', '2020-01-01')")
+    assert first[0] == 2
+    assert hashed("('b', [3, 4], 's', '2021-01-01'), ('a', [1, 2], 's', '2020-01-01')") == first
+    others = [
+        "('a', [1, 2], 'r', '2020-01-01'), ('b', [3, 5], 'r', '2020-01-01')",
+        "('a', [3, 4], 'r', '2020-01-01'), ('b', [1, 2], 'r', '2020-01-01')",
+        "('a', [1, 2], 'r', '2020-01-01'), ('b', [3, 4], 'r', '2020-01-01'), ('b', [3, 4], 'r', '2020-01-01')",
+        "('a', [1, 2], 'r', '2020-01-01'), (null, [3, 4], 'r', '2020-01-01')",
+    ]
+    assert len({first, *map(hashed, others)}) == 5
+    with pytest.raises(ValueError, match="no file in sql/"):
+        warehouse.content_hashes(["embeddings.vectors; drop table x"])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.sparse import identity, spmatrix
 
 WEIGHTS = ("linear", "quadratic")
 MOST_ENTRIES = 10_000_000  # of resampled counts held at once
@@ -121,15 +122,11 @@ def krippendorff_alpha(
 
     Raises ValueError where the raters' rows differ in length.
     """
-    lengths = {len(row) for row in ratings}
-    if len(lengths) > 1:
-        raise ValueError(f"krippendorff_alpha needs one entry per unit from every rater; the rows have {lengths}.")
-    raters = [pl.Series(row).fill_nan(None) if _is_float(row) else pl.Series(row) for row in ratings]
-    codes, names = _codes([rater.drop_nulls() for rater in raters], None)
-    units = max(lengths, default=0)
-    counts = np.zeros((units, max(len(names), 1)), np.int64)
-    for rater, code in zip(raters, codes, strict=True):
-        counts[np.flatnonzero(rater.is_not_null().to_numpy()), code] += 1
+    codes, k = _rating_codes(ratings, "krippendorff_alpha")
+    counts = np.zeros((codes.shape[1], k), np.int64)
+    for code in codes:
+        given = np.flatnonzero(code >= 0)
+        counts[given, code[given]] += 1
 
     def coefficient(tables: np.ndarray) -> np.ndarray:
         totals = tables[:, 2:]
@@ -140,6 +137,65 @@ def krippendorff_alpha(
     m = counts.sum(axis=1)
     disagreement = (m**2 - (counts**2).sum(axis=1)) / (m - 1)
     return _over_units(coefficient, disagreement, counts, replicates, confidence, seed)
+
+
+def mean_pairwise_kappa(
+    ratings: np.ndarray | Sequence[Sequence],
+    *,
+    replicates: int = 1_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Agreement:
+    """The mean of Cohen's kappa over all pairs of raters (Light 1971, "Measures of response agreement", section 3).
+
+    `ratings`: one row per rater, one column per unit; None is missing. A pair counts by the units that both have rated
+    (ours: where all have rated all, that is the plain mean), and not at all where its kappa is undefined. The bootstrap
+    resamples units with all their ratings, since pairs share them. n: the units with two ratings or more.
+
+    >>> mean_pairwise_kappa([["a", "a", "b", "b"], ["a", "b", "b", "b"], ["a", "a", "b", None]]).value.__round__(3)
+    0.62
+
+    Raises ValueError where the raters' rows differ in length.
+    """
+    codes, k = _rating_codes(ratings, "mean_pairwise_kappa")
+    codes = codes[:, (codes >= 0).sum(axis=0) > 1]
+    patterns, multiplicity = np.unique(codes.T, axis=0, return_counts=True)
+    raters = len(codes)
+    pairs = []
+    for a in range(raters):
+        for b in range(a + 1, raters):
+            shared = np.flatnonzero((patterns[:, [a, b]] >= 0).all(axis=1))
+            if len(shared):
+                pairs.append((shared, np.eye(k * k)[patterns[shared, a] * k + patterns[shared, b]]))
+
+    def coefficient(counts: np.ndarray) -> np.ndarray:
+        total, weight = np.zeros(len(counts)), np.zeros(len(counts))
+        for shared, cells in pairs:
+            tables = (counts[:, shared] @ cells).reshape(-1, k, k)
+            n = tables.sum(axis=(1, 2))
+            chance = (tables.sum(axis=2) * tables.sum(axis=1)).sum(axis=1)
+            kappa = _one_minus((n - np.trace(tables, axis1=1, axis2=2)) * n, n * n - chance)
+            is_defined = ~np.isnan(kappa)
+            total += np.where(is_defined, kappa * n, 0)
+            weight += np.where(is_defined, n, 0)
+        return np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
+
+    return _with_interval(
+        coefficient, identity(len(patterns), format="csr"), multiplicity, replicates, confidence, seed
+    )
+
+
+def _rating_codes(ratings: np.ndarray | Sequence[Sequence], caller: str) -> tuple[np.ndarray, int]:
+    """The ratings as numbers of their classes, int64[raters, units], -1 where missing; and how many classes there are."""
+    lengths = {len(row) for row in ratings}
+    if len(lengths) > 1:
+        raise ValueError(f"{caller} needs one entry per unit from every rater; the rows have {lengths}.")
+    raters = [pl.Series(row).fill_nan(None) if _is_float(row) else pl.Series(row) for row in ratings]
+    numbers, names = _codes([rater.drop_nulls() for rater in raters], None)
+    codes = np.full((len(raters), max(lengths, default=0)), -1, np.int64)
+    for row, rater, given in zip(codes, raters, numbers, strict=True):
+        row[np.flatnonzero(rater.is_not_null().to_numpy())] = given
+    return codes, max(len(names), 1)
 
 
 def _is_float(row: Sequence | np.ndarray) -> bool:
@@ -184,7 +240,7 @@ def _over_units(
 
 def _with_interval(
     coefficient: Callable[[np.ndarray], np.ndarray],
-    features: np.ndarray,
+    features: np.ndarray | spmatrix,
     multiplicity: np.ndarray,
     replicates: int,
     confidence: float,

@@ -56,10 +56,7 @@ def clean(text: str, kind: str = "document") -> Cleaned:
     steps = []
     for name, step in (
         ("html_to_text", lambda text: html_to_text(text) if kind == "html" or is_html(text) else text),
-        ("encoding", repair_encoding),
-        ("line_breaks", unify_line_breaks),
-        ("unicode_nfc", lambda text: text if text.isascii() else unicodedata.normalize("NFC", text)),
-        ("control_characters", lambda text: _CONTROL.sub("", text)),
+        *REPAIRS,
         ("outer_whitespace", str.strip),
     ):
         repaired = step(text)
@@ -67,6 +64,17 @@ def clean(text: str, kind: str = "document") -> Cleaned:
             steps.append(name)
         text = repaired
     return Cleaned(text, steps)
+
+
+def repair(text: str) -> str:
+    r"""Repair a part of a record, such as a turn of a conversation: its HTML and its outer whitespace may be meant.
+
+    >>> repair("  <p>cafÃ©</p>\r\n")
+    '  <p>café</p>\n'
+    """
+    for _, step in REPAIRS:
+        text = step(text)
+    return text
 
 
 def is_html(text: str) -> bool:
@@ -110,3 +118,17 @@ def unify_line_breaks(text: str) -> str:
     'a\nb\nc\nd'
     """
     return _LINE_BREAKS.sub("\n", text)
+
+
+def normalise_unicode(text: str) -> str:
+    """Write every character in its composed form (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+REPAIRS = (
+    ("encoding", repair_encoding),
+    ("line_breaks", unify_line_breaks),
+    ("unicode_nfc", normalise_unicode),
+    ("control_characters", lambda text: _CONTROL.sub("", text)),
+)
+"""The steps that repair any piece of text, in order."""

@@ -74,6 +74,71 @@ SUITES: dict[str, list[Expect]] = {
         Expect("ExpectColumnValuesToNotBeNull", {"column": "is_drift"}),
     ],
     "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
+    "expert_labels": [
+        *_key("label_id"),
+        *(
+            Expect("ExpectColumnValuesToNotBeNull", {"column": column})
+            for column in ("task", "record_id", "rater", "labelled_at")
+        ),
+        Expect(
+            "ExpectColumnValuesToBeInSet", {"column": "role", "value_set": ["expert", "adjudicator", "crowd", "llm"]}
+        ),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "answer", "value_set": ["label", "unsure", "skip", "undo"]}),
+        _between("seconds", 0, None),
+    ],
+    "agreement": [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "measure"}),
+        _between("value", -1, 1),
+        _between("low", -1, 1),
+        _between("high", -1, 1),
+    ],
+    "label_set": [
+        *_record_columns(),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "label"}),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "half", "value_set": ["train", "evaluate"]}),
+        _between("agreement_share", 0, 1),
+        _between("weight", 0, None),
+    ],
+    "label_report": [
+        *(Expect("ExpectColumnValuesToNotBeNull", {"column": column}) for column in ("section", "figure", "sentence")),
+    ],
+    "label_model": [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "task"}),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "model", "value_set": ["embedded", "fine_tune", "lora"]}),
+        *(_between(f"{name}_kappa", -1, 1) for name in ("model", "expert")),
+        _between("labels_train", 2, None),
+        Expect("ExpectColumnValuesToBeBetween", {"column": "labels_evaluate", "min_value": 1}, "warning"),
+    ],
+    "predicted_labels": [
+        *_key("record_id"),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "label"}),
+        _between("probability", 0, 1),
+        _between("margin", 0, 1),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "labeller", "value_set": ["zero_shot", "few_shot", "language_model", "label_model"]},
+        ),
+    ],
+    "label_queue": [
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "record_id"}),
+        *_key("item_id"),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "reason", "value_set": ["boundary_pair", "uncertain", "random", "top_of_score", "new_concept"]},
+        ),
+        _between("predicted_probability", 0, 1),
+        _between("sampling_probability", 0, 1, strict_min=True),
+        _between("distance", 0, 2),
+    ],
+    "release": [
+        *_key("release_id"),
+        Expect("ExpectColumnValueLengthsToEqual", {"column": "release_hash", "value": 64}),
+        _between("records", 1, None),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "reason", "value_set": ["manual", "new data", "drift", "erasure"]},
+        ),
+    ],
     "eval_report": [
         Expect(
             "ExpectColumnValuesToBeInSet",

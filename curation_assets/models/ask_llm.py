@@ -104,6 +104,9 @@ class Asker(Protocol):
         Raises AskStopped if no further text can be answered; what was answered before is in its ``answers``.
         """
 
+    def with_prompt(self, prompt: Prompt) -> "Asker":
+        """An asker of the same model with another prompt. Raises ValueError if that leaves no place for a record."""
+
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of the prompt of each text, int64[texts], record and question, after truncation."""
 

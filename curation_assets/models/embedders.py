@@ -93,7 +93,7 @@ class SentenceTransformerEmbedder:
         """Load a model. Raises OSError if it is neither in a package or folder here nor on the hub."""
         folder = packaged_default() if model in (DEFAULT_MODEL, "all-MiniLM-L6-v2") else Path(model)
         found = folder is not None and folder.is_dir()
-        self._transformer = _load(str(folder) if found else model)
+        self._transformer = load_sentence_transformer(str(folder) if found else model)
         self._modules = {"fp32": list(self._transformer)}
         self._frame = frame_of(self._transformer)
         self._max_chunks = max_chunks
@@ -231,7 +231,7 @@ class SentenceTransformerEmbedder:
         return Read(np.asarray(vectors, np.float32).reshape(-1, self.dimensions), unknown, unknown, unknown + 1)
 
 
-def _load(name: str) -> "SentenceTransformer":
+def load_sentence_transformer(name: str) -> "SentenceTransformer":
     """Load a model in float32, whatever its weights are stored in. What is no sentence-transformers model gets mean pooling."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling

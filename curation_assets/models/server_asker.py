@@ -4,6 +4,7 @@ Three ways, the first that the server offers: the log probabilities of the likel
 own that answers with a probability (/v1/systemone of `transformers serve`); votes, several sampled answers.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -113,6 +114,16 @@ class ServerAsker:
         self._path, self._top, self._limit_field = "/chat/completions", TOP_LOGPROBS[0], "max_tokens"
         self._is_settled = False
         self._bytes_per_token = BYTES_PER_TOKEN
+
+    def with_prompt(self, prompt: Prompt) -> "ServerAsker":
+        """Return an asker of the same server with another prompt. Raises ValueError if that leaves no place for a record."""
+        other = copy.copy(self)
+        other.prompt = prompt
+        other._record_tokens += self._tokens_of(fill(self.prompt, "")) - self._tokens_of(fill(prompt, ""))
+        if other._record_tokens < 1:
+            raise ValueError(f"The prompt {prompt.name} leaves no place for a record within max_prompt_tokens.")
+        other._ways = [getattr(other, way.__name__) for way in self._ways]
+        return other
 
     @cached_property
     def revision(self) -> str:

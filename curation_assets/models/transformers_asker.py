@@ -1,5 +1,6 @@
 """Ask a model in this process: seq2seq (Flan-T5 class) or causal (Qwen and Llama class), from the hub or a folder."""
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -112,6 +113,13 @@ class TransformersAsker:
                 np.nanmedian(mass),
             )
         return answers
+
+    def with_prompt(self, prompt: Prompt) -> "TransformersAsker":
+        """Return an asker of the same loaded model with another prompt. Raises ValueError if that does not fit the context."""
+        other = copy.copy(self)
+        other.prompt = prompt
+        other._check_prompt()
+        return other
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of the prompt of each text, int64[texts], exactly as they would be asked."""

@@ -19,6 +19,7 @@ from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import logger, reporter
 from curation_assets.readers import RECORDS, REJECTS
 from curation_assets.stages import OWNERS
+from curation_assets.tombstones import refusals
 from curation_assets.warehouse import Commit, Warehouse
 
 COUNTS = ("rows_read", "rows_added", "rows_known", "rows_rejected")
@@ -211,7 +212,9 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
     with warehouse.spool() as records, warehouse.spool() as rejects:
         records.write(_numbered(RECORDS.empty_table(), 0))
         rejects.write(REJECTS.empty_table())
+        erased = refusals(warehouse, source.name)
         for batch in readers.read(source, file):
+            batch = erased.sift(batch) if erased else batch
             records.write(_numbered(batch.records, records.rows))
             rejects.write(batch.rejects)
             notes += batch.notes
