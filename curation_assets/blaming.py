@@ -24,6 +24,9 @@ CONTROLS = 32
 """Records of the set that stand for texts no record taught. Ours: the highest but one of them is then the threshold."""
 
 MAX_OUTPUTS = 1_000
+SHORTEST_PHRASE = 5
+"""Characters of a shared run of words that is worth showing."""
+
 CHARS_PER_TOKEN = 8
 """As in the evaluation: characters taken per training token."""
 
@@ -156,7 +159,9 @@ def find(
         }
     )
     runs = {
-        (outputs[text].output_id, ids[row]): common_runs(outputs[text].text, texts[row])
+        (outputs[text].output_id, ids[row]): [
+            run for run in common_runs(outputs[text].text, texts[row]) if len(run) >= SHORTEST_PHRASE
+        ]
         for text, row in found.pairs[rows].tolist()
     }
     return Blame(blamed.sort("output_id", "rank"), limits, runs)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 
 import polars as pl
@@ -91,6 +92,35 @@ def test_left_out_records_are_unlearnt_and_the_next_evaluation_says_so(taught, t
     traced = CliRunner().invoke(app, ["trace", guilty[0]["record_id"], "--database", str(warehouse.path)]).stdout
     assert "DROPPED by left_out: a person keeps it out" in traced
     assert "a false fact" in traced
+
+
+def test_an_output_that_repeats_an_erased_record_goes_with_it(curated, tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    copy = Warehouse(database=str(tmp_path / "erased.duckdb"))
+    shutil.copy(curated.path, copy.path)
+    record, text = copy.query(
+        "select record_id, text from curated_set.records where len(text) > 200 order by record_id limit 1"
+    ).row(0)
+    with copy.transaction(stage="eval_report.blamed", run_id="") as commit:
+        rows = {"output_id": ["a", "b"], "prompt": "", "output": [f"Sure: {text[20:190]}", "Something else."]}
+        commit.append(
+            "eval_report.bad_outputs", pl.DataFrame(rows).with_columns(added_at=pl.lit(datetime.now(timezone.utc)))
+        )
+    arguments = [
+        "erase",
+        "--record",
+        record,
+        "--yes",
+        "--no-rebuild",
+        "--reason",
+        "asked",
+        "--database",
+        str(copy.path),
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert [one.output_id for one in blaming.remembered(copy)] == ["b"]
+    assert text[60:120].encode() not in copy.path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def common_runs(text: str, record: str, most: int = 3) -> list[str]:
             chosen.append((length, end))
         if len(chosen) == most:
             break
-    return [" ".join(ours[end - length : end]) for length, end in chosen]
+    return list(dict.fromkeys(" ".join(ours[end - length : end]) for length, end in chosen))
 
 
 def _spelled(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 -- One row per bad output and look at it: how likely the small model, trained on the curated set of that time, finds it.
 -- The first look is that of `curate blame`; every evaluation adds one.
--- incoming(output_id, run_id, checked_at, bits_per_byte, deviation, seeds, token_budget, blamed, blamed_still_in, verdict): the looks; from curated_set.records(text)
+-- incoming(output_id, run_id, checked_at, bits_per_byte, deviation, seeds, token_budget, blamed, blamed_still_in, verdict): the looks; from curated_set.records(record_id)
 select
   output_id::varchar as output_id,            -- the bad output
   run_id::varchar as run_id,                  -- the Dagster run of the evaluation; empty for `curate blame`
