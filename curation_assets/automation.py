@@ -36,6 +36,9 @@ OUT_OF_DATE = ("density", "quality_scores", "cluster_profiles", "curated_set", "
 TO_THE_EXPERTS = ("predicted_labels", "label_queue")
 """What follows where there is a labelling task: the new concepts, and nothing else, are queued."""
 
+NEW_CONCEPTS_ONLY = {"only": "new_concept", "even_if_open": True}
+"""What the experts are sent after drift: it does not wait for the round they are at, whose items are of the old concepts."""
+
 DRIFT_CHECK = dg.AssetCheckKey(dg.AssetKey("drift_report"), "new_records_are_like_the_old")
 
 DESCRIPTIONS = {
@@ -146,7 +149,7 @@ def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Senso
         return dg.SensorResult(skip_reason=said, cursor=found.run_id)
     request = request_of(warehouse, affected, "drift", run_key=f"drift-{found.run_id}", tags={FOUND_BY: found.run_id})
     if "label_queue" in affected:
-        request.run_config["ops"]["label_queue"] = {"config": {"only": "new_concept"}}
+        request.run_config["ops"]["label_queue"] = {"config": NEW_CONCEPTS_ONLY}
     return dg.SensorResult(run_requests=[request], cursor=found.run_id)
 
 
