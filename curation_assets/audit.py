@@ -191,7 +191,7 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
     if _dropped(verdicts):
         for verdict in verdicts.filter(pl.col("verdict") == "drop").iter_rows(named=True):
             yield f"{stage}: DROPPED by {verdict['rule']}{_reason(verdict)} {when}"
-            if verdict["rule"] in ("cluster_dropped", "cluster_review"):
+            if verdict["rule"] in ("cluster_dropped", "cluster_review", "left_out"):
                 said = warehouse.value("select reason from curated_set.scores where record_id = $id", id=record_id)
                 yield f"  the reason given: {_excerpt(said or 'none', 200)}"
         return
@@ -226,6 +226,7 @@ def _reason(decision: dict[str, Any]) -> str:
         "cluster_dropped": f": a person dropped cluster {value:.0f}",
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
         "outlier": f": its outlier score {value:.4g} is above {threshold:.4g}",
+        "left_out": ": a person keeps it out",
         "cluster_capped": ": it is not among the records of its cluster that its cap lets into the draw",
     }
     if decision["rule"] in words:

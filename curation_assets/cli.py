@@ -15,10 +15,12 @@ import yaml
 
 from curation_assets import __version__
 from curation_assets.audit_commands import audit, diff, trace, why_not
+from curation_assets.blame_command import blame
 from curation_assets.command_line import FAILED, USAGE, Database, messages_for_the_reader, warehouse_at
 from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
 from curation_assets.labelling.commands import label_app
+from curation_assets.openlineage_command import openlineage
 from curation_assets.release_commands import release, verify
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ app = typer.Typer(
 )
 for command in (audit, diff, trace, why_not, erase):
     app.command()(command)
+app.command()(blame)
+app.command()(openlineage)
 app.command()(release)
 app.command()(verify)
 app.add_typer(label_app, name="label")

@@ -1,7 +1,8 @@
-"""The whole graph on one screen: assets, checks, jobs, the database."""
+"""The whole graph on one screen: assets, checks, jobs, what runs by itself, the database."""
 
 import dagster as dg
 
+from curation_assets.automation import SCHEDULES, SENSORS, jobs, with_freshness
 from curation_assets.checks.drift import new_records_are_like_the_old
 from curation_assets.checks.expectations import SUITES, expectation_checks
 from curation_assets.checks.gates import experts_agree_enough
@@ -60,38 +61,20 @@ RELEASE_ASSETS = [
     release,
 ]
 
-curate_everything = dg.define_asset_job(
-    "curate_everything",
-    selection=dg.AssetSelection.assets(*ASSETS),
-    description="From the sources to the evaluation: every asset, in order, with its checks.",
-)
-
-label_round = dg.define_asset_job(
-    "label_round",
-    selection=dg.AssetSelection.assets(*LABEL_ASSETS),
-    description="One round of labelling: takes in what the experts have labelled, measures their agreement, fits the model, "
-    "and queues the next items. Needs the assets up to clusters.",
-)
-
-publish_release = dg.define_asset_job(
-    "publish_release",
-    selection=dg.AssetSelection.assets(*RELEASE_ASSETS),
-    description="Writes the curated set as an immutable folder of training data with its card and its manifest. "
-    "Needs curate_everything; a step of its own, because a release is a decision.",
-)
-
 JOBS = {"curate_everything": ASSETS, "label_round": LABEL_ASSETS, "publish_release": RELEASE_ASSETS}
-"""The assets of each job."""
+"""The assets of each job; automation.py describes them, and adds the one that follows on drift."""
 
 defs = dg.Definitions(
-    assets=[*(asset for assets in JOBS.values() for asset in assets), ledger_spec()],
+    assets=[*with_freshness(asset for assets in JOBS.values() for asset in assets), ledger_spec()],
     asset_checks=[
         *map(expectation_checks, SUITES),
         *invariant_checks(),
         new_records_are_like_the_old,
         experts_agree_enough,
     ],
-    jobs=[curate_everything, label_round, publish_release],
+    jobs=jobs(JOBS),
+    sensors=SENSORS,
+    schedules=SCHEDULES,
     resources={"warehouse": Warehouse()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.
     executor=dg.in_process_executor,

@@ -423,6 +423,12 @@ def _search(
                 "contains(note, probe))) > 0, $withheld, note)) where rowid in (select unnest($rows::bigint[]))",
                 {**rows, "probes": probes, "withheld": WITHHELD},
             )
+        elif name == "eval_report.bad_outputs":  # an output that repeats the record goes with it
+            connection.execute(
+                "delete from eval_report.bad_outputs where rowid in (select unnest($rows::bigint[]))", rows
+            )
+            touched.append(Touched(name, len(hits), "deleted"))
+            continue
         else:
             left.append(f"{name}.{column}: {len(hits):,} rows")
             continue

@@ -93,13 +93,27 @@ def lineage(built: list[str], main: str) -> dg.TableColumnLineage:
                     asset_key=dg.AssetKey(asset_of(table)),
                     column_name=_shown(table, source, MAIN_TABLES.get(asset_of(table), "")),
                 )
-                for table, source in sources
-                if asset_of(table) != asset
+                for table, source in _from_other_assets(name, column, asset)
             ]
             for name in built
-            for column, sources in column_lineage(name).items()
+            for column in tables()[name].columns
         }
     )
+
+
+def _from_other_assets(name: str, column: str, asset: str) -> list[tuple[str, str]]:
+    """The columns of other assets that a column is made from, by way of other tables of its own asset where need be."""
+    found: dict[tuple[str, str], None] = {}
+    seen, left = {(name, column)}, [(name, column)]
+    while left:
+        table, of = left.pop()
+        for source in column_lineage(table).get(of, ()):
+            if asset_of(source[0]) != asset:
+                found[source] = None
+            elif source not in seen:
+                seen.add(source)
+                left.append(source)
+    return list(found)
 
 
 MAIN_TABLES = {

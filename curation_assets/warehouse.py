@@ -153,6 +153,15 @@ class Warehouse(DuckDBResource):
             self.release_run()
             raise
 
+    def is_held_by_a_run(self) -> bool:
+        """Whether a run, of this process or another, works on the database now. Does not wait."""
+        lock = FileLock(f"{self.path}.run.lock")
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def release_run(self) -> None:
         """Let the next run have the database."""
         if lock := _held_run_locks.pop(str(self.path), None):

@@ -23,6 +23,9 @@ BUILT = {asset.key.to_user_string() for asset in ASSETS}
 EMPTY_HERE = {
     "drift_report.looks": "one reading only: nothing is older",
     "drift_report.concepts": "one reading only",
+    "eval_report.bad_outputs": "nobody blamed anything",
+    "eval_report.blamed": "nobody blamed anything",
+    "eval_report.bad_output_checks": "nobody blamed anything",
     "raw.rejects": "every row is readable",
     "clusters.types": "no record asks for anything",
     "curated_set.review": "no cluster is in review",

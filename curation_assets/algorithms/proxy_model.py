@@ -7,8 +7,9 @@ nothing about knowledge or reasoning in a large model, and no number here is com
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ import polars as pl
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
+
+    Parameters = dict[str, torch.Tensor]
 
 SEPARATOR = "<|endoftext|>"  # token 0: stands before every document
 HEADS = 4
@@ -166,6 +169,55 @@ def perplexities(
     return pl.DataFrame(rows, schema=RESULT_SCHEMA).sort("slice", "arm", "seed")
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one core: matrices this small gain nothing from a second one, and lose where others use it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def trained(
+    stream: np.ndarray,
+    *,
+    vocabulary: int,
+    token_budget: int = 200_000,
+    max_epochs: float = 4.0,
+    seed: int = 0,
+    context: int = 64,
+    batch: int = 4,
+    width: int = 128,
+    layers: int = 1,
+    learning_rate: float = 3e-3,
+) -> "Parameters":
+    """One model trained as `perplexities` trains an arm, on a token stream from ``encode``: its weights by name.
+
+    Raises ValueError where the stream is too short to hold one window.
+    """
+    if len(stream) <= context:
+        raise ValueError(f"trained: the stream has {len(stream)} tokens, at least {context + 1} are needed.")
+    steps = max(1, min(token_budget, int(max_epochs * len(stream))) // (batch * context))
+    parameters = _initial_parameters(vocabulary, width, layers, seed)
+    windows = _windows(len(stream), context, steps * batch, seed)
+    _train(parameters, stream, windows.reshape(steps, batch), context, learning_rate, lambda: None)
+    return parameters
+
+
+def token_losses(parameters: "Parameters", inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The loss in nats of every target int64[windows, context] after the inputs before it in its window: float32, the same shape."""
+    import torch
+
+    with torch.no_grad():
+        found = logits(parameters, torch.from_numpy(inputs)).float()
+        nats = torch.nn.functional.cross_entropy(found, torch.from_numpy(targets).reshape(-1), reduction="none")
+    return nats.reshape(targets.shape).numpy()
+
+
 def _windows(tokens: int, context: int, count: int, seed: int) -> np.ndarray:
     """The first token of each training window, int64[count]: epochs of windows without overlap, shuffled, shifted."""
     rng = np.random.default_rng(seed)
@@ -194,7 +246,7 @@ def _initial_parameters(vocab: int, width: int, layers: int, seed: int) -> "dict
     return {name: parameter.requires_grad_() for name, parameter in parameters.items()}
 
 
-def _logits(parameters: "dict[str, torch.Tensor]", ids: "torch.Tensor") -> "torch.Tensor":
+def logits(parameters: "dict[str, torch.Tensor]", ids: "torch.Tensor") -> "torch.Tensor":
     """Next-token logits float[b × t, vocab] of a decoder-only transformer with tied embeddings, for ids int64[b, t].
 
     RMSNorm before each block, rotary positions, squared ReLU. Each embedding carries half of the previous token's (a
@@ -271,8 +323,8 @@ def _train(
     for step_starts in starts:
         window = tokens[step_starts[:, None] + offsets]
         with _autocast():
-            logits = _logits(parameters, window[:, :-1])
-        loss = torch.nn.functional.cross_entropy(logits.float(), window[:, 1:].reshape(-1))
+            predicted = logits(parameters, window[:, :-1])
+        loss = torch.nn.functional.cross_entropy(predicted.float(), window[:, 1:].reshape(-1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -293,9 +345,9 @@ def _read(
     total = 0.0
     with torch.no_grad(), _autocast():
         for start in range(0, count, 16):
-            logits = _logits(parameters, inputs[start : start + 16]).float()
+            predicted = logits(parameters, inputs[start : start + 16]).float()
             target = targets[start : start + 16].reshape(-1)
-            total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
+            total += float(torch.nn.functional.cross_entropy(predicted, target, reduction="sum"))
     return total / (count * context), float(token_bytes[targets.numpy()].mean())
 
 

@@ -47,6 +47,7 @@ WHY = {
     "manual": "on request",
     "new data": "because new data had come",
     "drift": "because new data had drifted from the old",
+    "schedule": "on schedule",
     "erasure": "because records were erased",
 }
 

@@ -101,7 +101,9 @@ def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: Curated
     everyone = measures(candidates, vectors)
     refuse_unknown_clusters(config.cluster_actions, everyone.clusters)
     verdicts = holding.no_verdicts(len(candidates))
-    is_outlier, notes = hold_back(verdicts, everyone, config)
+    ids = [one.record_id for one in config.left_out]
+    left_out = np.flatnonzero(candidates["record_id"].is_in(ids).to_numpy())
+    is_outlier, notes = hold_back(verdicts, everyone, left_out, config)
     if not len(verdicts.pool):
         raise ValueError(
             "curated_set: every record was held back before the draw; see cluster_actions, outliers and "
@@ -141,11 +143,14 @@ def refuse_unknown_clusters(actions: list[ClusterActionConfig], clusters: np.nda
             )
 
 
-def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig) -> tuple[np.ndarray, dict[str, Any]]:
+def hold_back(
+    verdicts: Verdicts, everyone: Candidates, left_out: np.ndarray, config: CuratedSetConfig
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Give verdicts to what is not to be drawn; return which records are outliers (bool[n]) and what was found.
 
-    First what a person decided, then semantic duplicates, then outliers.
+    First what a person decided (left_out: rows), then semantic duplicates, then outliers.
     """
+    verdicts.give(left_out, "left_out", np.nan, np.nan)
     held = {one.cluster_id: HELD_RULES[one.action] for one in config.cluster_actions if one.action in HELD_RULES}
     holding.hold_back_clusters(verdicts, everyone, held)
     if config.semantic_duplicate_cosine is not None:
@@ -232,6 +237,7 @@ def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config
     )
     ids = candidates["record_id"]
     match = pl.Series(np.where(verdicts.match >= 0, verdicts.match, 0))
+    reasons_of_records = {one.record_id: one.reason for one in config.left_out}
     reasons = {one.cluster_id: one.reason for one in config.cluster_actions if one.action in HELD_RULES}
     return candidates.select("record_id", "quality", "density", "tokens").with_columns(
         weight=spread(drawn.weight),
@@ -244,5 +250,8 @@ def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config
         value=pl.Series(verdicts.value, nan_to_null=True),
         threshold=pl.Series(verdicts.threshold, nan_to_null=True),
         matched_record_id=pl.when(pl.Series(verdicts.match >= 0)).then(ids.gather(match)),
-        reason=candidates["cluster_id"].replace_strict(reasons, default=None, return_dtype=pl.String),
+        reason=pl.coalesce(
+            ids.replace_strict(reasons_of_records, default=None, return_dtype=pl.String),
+            candidates["cluster_id"].replace_strict(reasons, default=None, return_dtype=pl.String),
+        ),
     )

@@ -6,7 +6,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from curation_assets import audit
+from curation_assets import audit, blaming
 from curation_assets.algorithms import coverage, proxy_model
 from curation_assets.pages import BLUE, GREY, figure, markdown_table, materialized
 from curation_assets.progress import logger, reporter
@@ -16,6 +16,7 @@ from curation_assets.stages.clusters import clusters
 from curation_assets.stages.curated_set import curated_set
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.embeddings import embeddings
+from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
 CHARS_PER_TOKEN = 8
@@ -92,10 +93,14 @@ def eval_report(
         summarise(measured, ["everything", *(["target"] if config.target else [])]),
         pl.concat([measured, coverage_of_arms(warehouse, config.seed)]),
     )
+    looks = look_at_bad_outputs(warehouse, config, context.run_id)
     with warehouse.commit(context, config, main="eval_report.results", started=started) as commit:
         commit.build("eval_report.arms", **split)
         commit.build("eval_report.results", results)
         commit.build("eval_report.summary", summary)
+        commit.append("eval_report.bad_output_checks", looks)
+        for name in ("eval_report.bad_outputs", "eval_report.blamed"):  # `curate blame` fills them
+            commit.append(name, pl.DataFrame(schema=dict.fromkeys(tables()[name].incoming, pl.Null)))
         commit.notes = dict(summary.select("slice", "verdict").iter_rows())
     return materialized(
         warehouse,
@@ -105,7 +110,20 @@ def eval_report(
             "\n\n".join(f"**{name}**: {text}" for name, text in summary.select("slice", "verdict").iter_rows())
         ),
         comparison=dg.MetadataValue.md(markdown_table(summary.drop("verdict"))),
+        **(
+            {"bad_outputs": dg.MetadataValue.md(markdown_table(looks.select("output_id", "verdict")))}
+            if len(looks)
+            else {}
+        ),
     )
+
+
+def look_at_bad_outputs(warehouse: Warehouse, config: EvalReportConfig, run_id: str) -> pl.DataFrame:
+    """A look at every bad output that `curate blame` was given: whether the set of now has unlearnt it."""
+    outputs = blaming.remembered(warehouse)
+    report = reporter("eval_report: training, for the bad outputs", "percent", 100)
+    training = blaming.Training(config.token_budget, config.vocabulary, config.seeds)
+    return blaming.look_at(warehouse, outputs, training, run_id, lambda share: report(round(100 * share)))
 
 
 def train_and_measure(warehouse: Warehouse, arms: pl.DataFrame, config: EvalReportConfig) -> pl.DataFrame:

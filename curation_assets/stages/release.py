@@ -34,7 +34,7 @@ from curation_assets.warehouse import Spool, Warehouse
 
 CODE_VERSION = "1"
 
-REASONS = ("manual", "new data", "drift", "erasure")
+REASONS = ("manual", "new data", "drift", "schedule", "erasure")
 """Why a release was made; the run's tag `curation/reason` says it."""
 
 NOT_REPRODUCED = {"name", "folder", "description"}

@@ -5,10 +5,10 @@ import pytest
 from curation_assets.algorithms.proxy_model import (
     SEPARATOR,
     _initial_parameters,
-    _logits,
     _windows,
     compare,
     encode,
+    logits,
     perplexities,
     token_bytes,
     train_tokenizer,
@@ -121,7 +121,7 @@ def test_no_prediction_sees_its_own_or_a_later_token():
         ids = torch.randint(50, (1, 12))
         changed = ids.clone()
         changed[0, 8] = (ids[0, 8] + 1) % 50
-        same = torch.isclose(_logits(parameters, ids), _logits(parameters, changed)).all(dim=1)
+        same = torch.isclose(logits(parameters, ids), logits(parameters, changed)).all(dim=1)
     assert same[:8].all() and not same[8:].any()
 
 

@@ -15,5 +15,5 @@ select
   value::double as value,               -- what the rule looked at
   threshold::double as threshold,       -- what the value was held against
   matched_record_id::varchar as matched_record_id,  -- the record it is a semantic duplicate of
-  reason::varchar as reason             -- what a person gave as reason to drop or review its cluster
+  reason::varchar as reason             -- what a person gave as reason to leave it out, or to drop or review its cluster
 from incoming
