@@ -214,14 +214,14 @@ def columns_of(columns: list[tuple[str, str]]) -> Columns:
 
 @cache
 def is_rebuilt_from_text(name: str, strings: tuple[str, ...]) -> bool:
-    """Whether a table is one that curate_everything builds afresh, and one of its columns of strings is made from records' texts."""
-    from curation_assets.definitions import ASSETS
+    """Whether a table is one that a job builds afresh, and one of its columns of strings is made from records' texts."""
+    from curation_assets.definitions import ASSETS, LABEL_ASSETS
     from curation_assets.pages import asset_of
 
     table = tables().get(name)
     if table is None or "Append-only" in table.description:
         return False
-    if asset_of(name) not in {asset.key.to_user_string() for asset in ASSETS} - {"raw"}:
+    if asset_of(name) not in {asset.key.to_user_string() for asset in [*ASSETS, *LABEL_ASSETS]} - {"raw"}:
         return False
     return any(_reaches_text(name, column) for column in table.columns if column in strings)
 

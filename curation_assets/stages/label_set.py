@@ -126,7 +126,7 @@ def label_set(context: dg.AssetExecutionContext, config: LabelSetConfig, warehou
     with warehouse.commit(context, config, main="label_set.records", started=started, rows_in=len(settled)) as commit:
         commit.build("label_set.records", weighed)
         commit.build("label_set.raters", raters)
-        commit.build("label_set.disagreements", disagreements)
+        commit.build("label_set.disagreements", disagreements.drop("example_record_id"))
         commit.build("label_set.errors", errors)
         commit.notes = {
             "settled_but_in_the_pool_no_more": len(settled) - commit.count("label_set.records"),

@@ -83,7 +83,9 @@ def test_a_crowds_systematic_mistakes_are_found_in_their_cluster(labelled):
     assert systematic.select("cluster_id", "given_label", "expert_label").rows() == [(wrong_cluster, LIC, DOC)]
     row = systematic.row(0, named=True)
     assert row["share"] > 0.9 and row["overall_share"] < 0.4 and row["q_value"] < 0.05 and len(row["words"]) > 3
-    assert row["example"] and crowd[row["example_record_id"]] == LIC and truth[row["example_record_id"]] == DOC
+    same = "select record_id from filtered.records where starts_with(text, $example)"
+    example = warehouse.query(same, example=row["example"])["record_id"][0]
+    assert crowd[example] == LIC and truth[example] == DOC
     overall = warehouse.query("from label_set.disagreements where cluster_id is null and is_systematic")
     assert overall.select("given_label", "expert_label").rows() == [(LIC, DOC)]
     kappas = warehouse.query("select rater, items, kappa, low, high from label_set.raters order by rater nulls first")

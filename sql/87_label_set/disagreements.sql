@@ -1,5 +1,5 @@
 -- One row per direction in which crowd or language model differ from the experts, and cluster where they do: is it systematic there?
--- incoming(role, given_label, expert_label, cluster_id, words, items, compared, share, overall_share, p_value, q_value, is_systematic, likely_errors, example_record_id, example): settled expert labels against each role's majority; from expert_labels.current(record_id, role, label), expert_labels.items(label), clusters.assignments(cluster_id), clusters.profiles(words), filtered.records(text), predicted_labels.predictions(probabilities)
+-- incoming(role, given_label, expert_label, cluster_id, words, items, compared, share, overall_share, p_value, q_value, is_systematic, likely_errors, example): settled expert labels against each role's majority; from expert_labels.current(record_id, role, label), expert_labels.items(label), clusters.assignments(cluster_id), clusters.profiles(words), filtered.records(text), predicted_labels.predictions(probabilities)
 select
   role::varchar as role,                          -- crowd or llm
   given_label::varchar as given_label,            -- the class its majority gave
@@ -14,6 +14,5 @@ select
   q_value::double as q_value,                     -- the same, adjusted for the number of clusters and directions (Benjamini & Hochberg 1995)
   is_systematic::boolean as is_systematic,        -- whether that is below the false discovery rate
   likely_errors::bigint as likely_errors,         -- records of the pool in it whose label is likely wrong in this direction (label_set.errors)
-  example_record_id::varchar as example_record_id,  -- one of the records where they differ so
-  example::varchar as example                     -- its text, cut
+  example::varchar as example                     -- one of the records where they differ so, cut
 from incoming
