@@ -123,8 +123,13 @@ def run(
         elif "raw" not in config["ops"] and not warehouse_at(database).has_table("raw.batches"):
             message = f"{warehouse_at(database).path} knows no source yet; give one with --source PATH (or try `curate demo`)."
             raise typer.BadParameter(message)
+        from curation_assets.definitions import JOBS
+
         built = execute(config, database, select)
-        show_results(warehouse_at(database), is_evaluated="eval_report" in built)
+        if "label_report" in built:
+            tell_the_round(warehouse_at(database))
+        if built & {asset.key.to_user_string() for asset in JOBS["curate_everything"]}:
+            show_results(warehouse_at(database), is_evaluated="eval_report" in built)
 
 
 @app.command()
@@ -393,6 +398,16 @@ def show_results(warehouse: "Warehouse", *, is_evaluated: bool) -> None:
         verdicts = warehouse.query("select slice, verdict from eval_report.summary order by slice")
         print("\n".join(f"  held-out {slice_name}: {verdict}" for slice_name, verdict in verdicts.iter_rows()))
     print(f"\nThe database is {warehouse.path}; `curate trace RECORD` and `curate sql QUERY` ask it.")
+
+
+def tell_the_round(warehouse: "Warehouse") -> None:
+    """Print the report on the labels, and what to do next."""
+    from curation_assets.labelling.report import report_lines
+
+    print("\n" + "\n".join(report_lines(warehouse)))
+    print(
+        "\nNext: `curate label` serves the page the experts label on; `curate run --select label_round` takes their labels in."
+    )
 
 
 def tell_the_story(warehouse: "Warehouse", seconds: float) -> None:
