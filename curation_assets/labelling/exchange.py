@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from curation_assets.labelling import journal
-from curation_assets.labelling.label_studio import ROW_COLUMNS, config_xml, is_export, labels_of, tasks
+from curation_assets.labelling.label_studio import config_xml, is_export, labels_of, tasks
 from curation_assets.labelling.snapshot import acts_of, read_snapshot
 from curation_assets.labelling.standing import Standing, wants_labels
 from curation_assets.labelling.task import Task, current_task
@@ -52,7 +52,9 @@ TEXTS = (
 )
 BY_SOURCE_ID = "select source_record_id as key, record_id from filtered.records where source_record_id in (select unnest($keys::varchar[]))"
 BY_TEXT = "select text as key, record_id from filtered.records where text in (select unnest($keys::varchar[]))"
-QUEUE = "select record_id, item_id, reason, round, position, partner_record_id from label_queue.items where task = $task"
+QUEUE = (
+    "select record_id, item_id, reason, round, position, partner_record_id from label_queue.items where task = $task"
+)
 LABELS = """
 with last_acts as (
   select *
@@ -124,8 +126,7 @@ def export_items(warehouse: Warehouse, path: Path, rater: str | None = None, lab
     items = [
         item
         for item in snapshot.items
-        if wants_labels(item, standing, wanted)
-        and not (rater and standing.answer("expert", rater, item.record_id))
+        if wants_labels(item, standing, wanted) and not (rater and standing.answer("expert", rater, item.record_id))
     ]
     ids = {item.record_id for item in items} | {item.partner_record_id for item in items if item.partner_record_id}
     records = {row["record_id"]: row for row in warehouse.query(TEXTS, ids=sorted(ids)).iter_rows(named=True)}
@@ -303,9 +304,7 @@ def read_rows(path: Path, content: bytes) -> tuple[list[Row], str, int]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ExchangeError(
-            f"{path} is not UTF-8 ({error}). A spreadsheet writes it as `CSV UTF-8`."
-        ) from error
+        raise ExchangeError(f"{path} is not UTF-8 ({error}). A spreadsheet writes it as `CSV UTF-8`.") from error
     if suffix in DELIMITERS:
         return _table_rows(path, text, DELIMITERS[suffix]), "csv", 0
     if suffix == ".jsonl":
@@ -385,7 +384,9 @@ def _act(row: Row, records: "_Records", task: Task, rater: str | None, role: str
     if row.problem:
         raise _NotTakenError(row.problem)
     if values["label"] not in task.class_names:
-        raise _NotTakenError(f"{values['label']!r} is no class of {task.name}; its classes are {', '.join(task.class_names)}")
+        raise _NotTakenError(
+            f"{values['label']!r} is no class of {task.name}; its classes are {', '.join(task.class_names)}"
+        )
     who = values.get("rater") or rater
     if not who:
         raise _NotTakenError("it names no rater; fill in the column `rater`, or give --rater for all rows without")

@@ -9,7 +9,16 @@ from xml.sax.saxutils import quoteattr
 
 from curation_assets.labelling.task import Task
 
-DATA = ("item_id", "record_id", "source_record_id", "text", "partner_record_id", "partner_text", "round", "guideline_version")
+DATA = (
+    "item_id",
+    "record_id",
+    "source_record_id",
+    "text",
+    "partner_record_id",
+    "partner_text",
+    "round",
+    "guideline_version",
+)
 """Fields of a task's data. Neither the model's guess nor the reason for queueing an item is among them: they would anchor the rater."""
 
 ROW_COLUMNS = ("item_id", "record_id", "source_record_id", "text", "guideline_version")
@@ -29,7 +38,9 @@ def tasks(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def config_xml(task: Task) -> str:
     """The labelling interface: guideline, text, the text of its pair, one choice of the classes, a comment."""
-    guideline = [f"      <Header size=\"5\" value={_literal(line)}/>" for line in task.guideline.splitlines() if line.strip()]
+    guideline = [
+        f'      <Header size="5" value={_literal(line)}/>' for line in task.guideline.splitlines() if line.strip()
+    ]
     choices = [
         f"    <Choice value={_literal(one.name)} alias={quoteattr(one.name)}"
         + (f" hint={_literal(one.definition)}" if one.definition else "")
@@ -88,9 +99,14 @@ def labels_of(found: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]],
     return rows, cancelled
 
 
-def _row(data: Mapping[str, Any], annotation: Mapping[str, Any], choices: list[str], notes: list[str]) -> dict[str, Any]:
+def _row(
+    data: Mapping[str, Any], annotation: Mapping[str, Any], choices: list[str], notes: list[str]
+) -> dict[str, Any]:
     seconds = annotation.get("lead_time")
-    comments = [*notes, *(str(one.get("text", "")) for one in annotation.get("comments") or [] if isinstance(one, dict))]
+    comments = [
+        *notes,
+        *(str(one.get("text", "")) for one in annotation.get("comments") or [] if isinstance(one, dict)),
+    ]
     several = f"it has {len(choices)} choices and a label is one: {', '.join(choices)}" if len(choices) > 1 else None
     return {name: data.get(name) for name in ROW_COLUMNS} | {
         "label": choices[0] if choices else None,
