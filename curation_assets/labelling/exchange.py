@@ -246,6 +246,7 @@ def import_labels(warehouse: Warehouse, path: Path, rater: str | None = None, ro
     task = current_task(warehouse)
     acts = acts_of(warehouse, task.name, journal.pending(warehouse))
     standing, known = Standing(acts), {act["label_id"] for act in acts}
+    annotations = {_annotation(act) for act in acts if act["origin"] == "label_studio"}
     records = _Records(warehouse, task, given)
     file_hash = hashlib.sha256(content).hexdigest()
     new, rejected, other_texts = [], [], 0
@@ -262,6 +263,8 @@ def import_labels(warehouse: Warehouse, path: Path, rater: str | None = None, ro
         stands = standing.answer(act["role"], act["rater"], act["record_id"])
         if act["label_id"] in known or (stands and _says_the_same(act, stands)):
             continue
+        if origin == "label_studio" and _annotation(act) in annotations:
+            continue  # in one export its rater has an address, in another a number
         if stands and not row.values.get("labelled_at") and stands["labelled_at"] >= act["labelled_at"]:
             act["labelled_at"] = stands["labelled_at"] + timedelta(microseconds=1)
         known.add(act["label_id"])
@@ -436,6 +439,11 @@ def _time(value: str | None, now: datetime) -> datetime | None:
 def _label_id(act: Mapping[str, Any], when: object) -> str:
     said = [act[name] for name in ("task", "rater", "role", "record_id", "label")]
     return hashlib.sha256(json.dumps([*said, when], ensure_ascii=False).encode()).hexdigest()[:ID_CHARS]
+
+
+def _annotation(act: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells an annotation from others without its rater: Label Studio's times are in microseconds."""
+    return act["record_id"], act["role"], act["label"], act["labelled_at"]
 
 
 def _says_the_same(act: Mapping[str, Any], stands: Mapping[str, Any]) -> bool:
