@@ -238,12 +238,13 @@ def test_lines_that_are_no_rows_are_given_back(queue, tmp_path):
         ("a.json", b'[{"data": {"text": "no annotations"}}]', "no export of Label Studio"),
     ],
 )
-def test_a_file_that_is_none_of_labels_is_refused_whole(queue, tmp_path, name, content, said):
+def test_a_file_that_is_none_of_labels_is_refused_whole(labelling, tmp_path, name, content, said):
+    warehouse = Warehouse(database=str(labelling[0]))
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ExchangeError, match=said):
-        import_labels(queue[0], path, "ana")
-    assert not queue[0].has_table("expert_labels.labels")
+        import_labels(warehouse, path, "ana")
+    assert not warehouse.has_table("expert_labels.labels")
 
 
 def test_who_changed_their_mind_in_a_second_file_has_the_second_label(queue, tmp_path):

@@ -268,7 +268,9 @@ def test_a_queue_is_labelled_by_keys_alone_in_a_real_browser(server, database, t
         from selenium.webdriver.common.keys import Keys
         from selenium.webdriver.support.wait import WebDriverWait
 
-        wait = WebDriverWait(page, 20, ignored_exceptions=[StaleElementReferenceException])  # read while the next page comes
+        wait = WebDriverWait(
+            page, 20, ignored_exceptions=[StaleElementReferenceException]
+        )  # read while the next page comes
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         page.get(f"{server.link}&rater=ann")
