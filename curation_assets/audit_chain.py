@@ -24,6 +24,8 @@ def verify_ledger(warehouse: Warehouse, head: str | None = None) -> list[str]:
     head: a chain_hash noted earlier, which must still be in the chain.
     """
     if not _is_chained(warehouse):
+        if warehouse.has_table("ledger.decisions") and _has_marks(warehouse):
+            return ["The ledger has rows that were chained, and no chain: the numbers of ledger.runs were taken out."]
         return [f"The chain has no row {head}: the ledger was never chained."] if head else []
     problems = [*_runs(warehouse), *_decisions(warehouse), *_strays(warehouse)]
     known = warehouse.query("select chain_hash from ledger.runs where chain_position is not null")["chain_hash"]
@@ -35,6 +37,12 @@ def verify_ledger(warehouse: Warehouse, head: str | None = None) -> list[str]:
             "ledger was cut off or rewritten."
         )
         for erasure, chain_hash in _receipts(warehouse)
+        if chain_hash not in known
+    ]
+    problems += [
+        f"Release {release}: its manifest names row {chain_hash[:16]}… of the chain, which is not there: "
+        "the ledger was cut off or rewritten."
+        for release, chain_hash in _anchors(warehouse)
         if chain_hash not in known
     ]
     return problems
@@ -177,6 +185,28 @@ def _strays(warehouse: Warehouse) -> Iterator[str]:
             yield f"Erasure {erasure}: ledger.redactions has rows of it, but the chain has none: they were added."
         elif held.get(erasure, (0, None)) != (said["redactions"], said["redactions_hash"]):
             yield f"Erasure {erasure}: its rows of ledger.redactions are not those it wrote."
+
+
+def _has_marks(warehouse: Warehouse) -> bool:
+    """Whether rows of the ledger carry what only chained rows have."""
+    columns = warehouse.query(
+        "select table_name || '.' || column_name as name from information_schema.columns where table_schema = 'ledger'"
+    )["name"]
+    marked = {
+        "runs.chain_hash": "select count(chain_hash) from ledger.runs",
+        "decisions.row_hash": "select count(row_hash) from ledger.decisions",
+    }
+    return any(name in columns and warehouse.value(count) > 0 for name, count in marked.items())
+
+
+def _anchors(warehouse: Warehouse) -> list[tuple[str, str]]:
+    """Releases whose manifest holds the chain's last hash of their time, and that hash."""
+    if not warehouse.has_table("release.releases"):
+        return []
+    return warehouse.query(
+        "select release_id, manifest ->> '$.ledger.chain_hash' as chain_hash from release.releases "
+        "where (manifest ->> '$.ledger.chain_hash') is not null order by released_at"
+    ).rows()
 
 
 def _where(row: dict) -> str:

@@ -471,9 +471,9 @@ def _summary(
         "paragraphs": [
             "3.1 Reservations of rights (text and data mining): reservations are not recorded; the stated "
             "licences were compared with the declared use "
-            f"({facts['declared_use']}), and for {unclear:,} records they exclude it or are unknown. Withdrawn "
-            "sources, licences and records are erased and refused "
-            "from then on (`curate erase`).",
+            f"({facts['declared_use']}), and for {unclear:,} records they exclude it or are unknown. Records of "
+            "withdrawn sources and licences are erased and their texts refused from then on; new texts of such a source or "
+            "licence are not refused by themselves (`curate erase`).",
             (
                 "3.2 Removal of illegal content: no stage looks for it. What rules removed is under “Exclusions by "
                 f"rule”. {by_title['Personal data']['paragraphs'][0]}"

@@ -190,3 +190,7 @@ def test_rows_from_before_the_chain_are_told_and_the_next_run_begins_it(chained,
     assert "1 runs of stages with 4 decisions are chained" in ledger_lines(warehouse)[0]
     assert "6 runs of stages with 16 decisions are rows before the chain began" in ledger_lines(warehouse)[2]
     warehouse.release_run()
+
+
+def test_a_chain_whose_numbers_were_taken_out_is_no_ledger_from_before_the_chain(tampered):
+    assert "no chain" in tampered("update ledger.runs set chain_position = null")[0]

@@ -145,8 +145,11 @@ def mean_pairwise_kappa(
     replicates: int = 1_000,
     confidence: float = 0.95,
     seed: int = 0,
+    of: int | None = None,
 ) -> Agreement:
     """The mean of Cohen's kappa over all pairs of raters (Light 1971, "Measures of response agreement", section 3).
+
+    `of`: only over the pairs that the rater in this row is one of.
 
     `ratings`: one row per rater, one column per unit; None is missing. A pair counts by the units that both have rated
     (ours: where all have rated all, that is the plain mean), and not at all where its kappa is undefined. The bootstrap
@@ -164,6 +167,8 @@ def mean_pairwise_kappa(
     pairs = []
     for a in range(raters):
         for b in range(a + 1, raters):
+            if of not in (None, a, b):
+                continue
             shared = np.flatnonzero((patterns[:, [a, b]] >= 0).all(axis=1))
             if len(shared):
                 pairs.append((shared, np.eye(k * k)[patterns[shared, a] * k + patterns[shared, b]]))

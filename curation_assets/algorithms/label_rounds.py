@@ -18,6 +18,7 @@ SPLIT_SEED = 0x5EED  # one for all: the split of an item never changes
 PARITY_MARGIN = (
     0.1  # ours: how far below the experts the model's interval may reach; narrower needs several hundred items
 )
+LEAST_EVALUATED = 30  # ours: of fewer items the bootstrap's interval is too narrow; of a few all alike it is a point
 PLATEAU_ROUNDS = 4  # ours: fewer points make no line; a loop takes 5-6 rounds in all
 LEAST_EFFECTIVE = 50  # ours: items a weighted kappa must be worth for an interval
 LEAST_GAIN = 0.01  # ours: kappa a round that is still worth a round of expert time
@@ -81,8 +82,9 @@ def should_stop(
     The first of these that holds:
 
     - **parity**: the model-expert kappa is at least the expert-expert kappa, and the lower end of its interval is at
-      most ``margin`` below it. A lucky handful of items has a wide interval and does not stop the loop; nor does a kappa
-      that is undefined.
+      most ``margin`` below it, over ``LEAST_EVALUATED`` items or more. A lucky handful does not stop the loop, nor does a
+      kappa that is undefined. Give the model's as its mean kappa with each single expert: with the experts' majority
+      a worse model agrees more than one expert does with another.
     - **plateau**: the straight line through the last ``rounds`` model-expert kappas (least squares against the number
       of the round) rises by less than ``least_gain`` a round. Fewer rounds never stop; a round whose kappa is undefined
       counts as missing. The line, not the last difference: with 100 evaluation items a kappa of .8 has a standard error of
@@ -98,7 +100,7 @@ def should_stop(
     last = history[-1]
     model, experts = last.model_expert, last.expert_expert
     if model.value is not None and experts.value is not None and model.low is not None and model.value >= experts.value:
-        if model.low >= experts.value - margin:
+        if model.low >= experts.value - margin and model.n >= LEAST_EVALUATED:
             return Stop(
                 "parity",
                 f"The model agrees with the experts as well as they do with each other: kappa {_shown(model)} against "
@@ -106,7 +108,7 @@ def should_stop(
             )
         almost = (
             f"The kappa of the model, {_shown(model)}, has reached that of the experts, {_shown(experts)}, but its interval ends "
-            f"more than {margin:.2f} below it: too few items to tell."
+            f"more than {margin:.2f} below it, or fewer than {LEAST_EVALUATED} items evaluate: too few to tell."
         )
     else:
         almost = f"Model-expert kappa is {_shown(model)}, expert-expert kappa {_shown(experts)}."

@@ -180,6 +180,37 @@ def duplicates(
     ).sort("record", "kind")
 
 
+def linked(
+    texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array],
+    *,
+    words: int = 5,
+    bands: int = 14,
+    rows: int = 8,
+    min_jaccard: float = 0.7,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Return pairs that connect every text with all that resemble it, chains included, so that relatives stay together.
+
+    Unlike `duplicates`, which compares with kept texts only, every pair that shares a band is verified unless the two are
+    connected already. Columns: record, matched (Int64, row numbers), by record. See `duplicates` for `texts`.
+
+    >>> linked(pa.array(["One, two, three.", "one two three", "four"])).rows()
+    [(1, 0)]
+    """
+    shingles = shingle(texts, words)
+    n = len(shingles.n_words)
+    exact = exact_duplicates(shingles.word_hash, np.arange(n)).rename({"survivor": "matched"})
+    is_repeat = np.zeros(n, bool)
+    is_repeat[exact["record"].to_numpy()] = True
+    order = np.flatnonzero(~is_repeat)
+    parent = np.arange(len(order))
+    keys = _keys(shingles, order, bands, rows, seed)
+    _link(shingles.hashes, shingles.offsets, order, _buckets(keys), min_jaccard, parent)
+    found = np.flatnonzero(parent != np.arange(len(order)))
+    near = {"record": order[found], "matched": order[parent[found]]}
+    return pl.concat([exact, pl.DataFrame(near, schema=exact.schema)]).sort("record")
+
+
 def connected_components(pairs: pl.DataFrame, n: int) -> np.ndarray:
     """Return int64[n]: for each record the smallest record number it is connected to, itself if none, by the pairs.
 
@@ -228,11 +259,7 @@ def _near_duplicates(
     _refuse_empty_bands(bands, rows)
     if not 0 < min_jaccard <= 1:
         raise ValueError(f"min_jaccard must be above 0 and at most 1, got {min_jaccard}.")
-    keys = np.empty((bands, len(order)), np.uint64)
-    for start in range(0, len(order), _RECORDS_AT_A_TIME):
-        records = order[start : start + _RECORDS_AT_A_TIME]
-        signatures = sketch(shingles, bands=bands, rows=rows, seed=seed, records=records)
-        keys[:, start : start + len(records)] = band_keys(signatures, bands)
+    keys = _keys(shingles, order, bands, rows, seed)
     survivor = np.full(len(order), -1, np.int64)
     similarity = np.zeros(len(order))
     _greedy(shingles.hashes, shingles.offsets, order, _buckets(keys), min_jaccard, survivor, similarity)
@@ -241,6 +268,17 @@ def _near_duplicates(
         {"record": order[found], "survivor": order[survivor[found]], "similarity": similarity[found]},
         schema={"record": pl.Int64, "survivor": pl.Int64, "similarity": pl.Float64},
     ).sort("record")
+
+
+def _keys(shingles: Shingles, order: np.ndarray, bands: int, rows: int, seed: int) -> np.ndarray:
+    """Return uint64[bands, len(order)]: the key of each band of each record in `order`."""
+    _refuse_empty_bands(bands, rows)
+    keys = np.empty((bands, len(order)), np.uint64)
+    for start in range(0, len(order), _RECORDS_AT_A_TIME):
+        records = order[start : start + _RECORDS_AT_A_TIME]
+        signatures = sketch(shingles, bands=bands, rows=rows, seed=seed, records=records)
+        keys[:, start : start + len(records)] = band_keys(signatures, bands)
+    return keys
 
 
 def _buckets(keys: np.ndarray) -> np.ndarray:
@@ -346,3 +384,44 @@ def _greedy(
             if bucket >= 0:
                 before[band, this] = head[band, bucket]
                 head[band, bucket] = this
+
+
+@njit(types.int64(types.int64[::1], types.int64), cache=True, nogil=True)
+def _root(parent: np.ndarray, at: int) -> int:
+    while parent[at] != at:
+        parent[at] = parent[parent[at]]
+        at = parent[at]
+    return at
+
+
+@njit(types.void(_HASHES, _INTS, _INTS, types.int32[:, ::1], types.float64, types.int64[::1]), cache=True, nogil=True)
+def _link(
+    hashes: np.ndarray,
+    offsets: np.ndarray,
+    order: np.ndarray,
+    buckets: np.ndarray,
+    min_jaccard: float,
+    parent: np.ndarray,
+) -> None:
+    """Union (in `parent`, int64[len(order)], each its own at first) all that share a band and are similar enough."""
+    bands, n = buckets.shape
+    head = np.full((bands, n), -1, np.int32)
+    before = np.full((bands, n), -1, np.int32)
+    for this in range(n):
+        a = hashes[offsets[order[this]] : offsets[order[this] + 1]]
+        for band in range(bands):
+            bucket = buckets[band, this]
+            if bucket < 0:
+                continue
+            other = np.int64(head[band, bucket])
+            while other >= 0:
+                mine, theirs = _root(parent, this), _root(parent, other)
+                if mine != theirs:
+                    b = hashes[offsets[order[other]] : offsets[order[other] + 1]]
+                    if _jaccard(a, b, min_jaccard) >= 0:
+                        parent[max(mine, theirs)] = min(mine, theirs)
+                other = np.int64(before[band, other])
+            before[band, this] = head[band, bucket]
+            head[band, bucket] = this
+    for this in range(n):
+        parent[this] = _root(parent, this)

@@ -188,7 +188,9 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str,
         _write(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
         return
     partial = _partial(path)
-    with partial.open("w", encoding="utf-8-sig", newline="") as file:  # the mark tells spreadsheets that it is UTF-8
+    with partial.open(
+        "w", encoding="utf-8-sig", newline="", errors="backslashreplace"
+    ) as file:  # the mark tells spreadsheets that it is UTF-8
         # The line end has \r in it so that a text with \r is quoted.
         table = csv.writer(file, delimiter=DELIMITERS[path.suffix.lower()], lineterminator="\r\n")
         table.writerow(columns)
@@ -386,6 +388,8 @@ def _act(row: Row, records: "_Records", task: Task, rater: str | None, role: str
     values = row.values
     if row.problem:
         raise _NotTakenError(row.problem)
+    if any(0xD800 <= ord(char) <= 0xDFFF for value in values.values() if isinstance(value, str) for char in value):
+        raise _NotTakenError("it holds half a character (a lone surrogate); write the text out anew")
     if values["label"] not in task.class_names:
         raise _NotTakenError(
             f"{values['label']!r} is no class of {task.name}; its classes are {', '.join(task.class_names)}"

@@ -88,7 +88,10 @@ def app(desk: Desk, token: str, *, shows_guess: bool = True) -> Starlette:
         return response
 
     async def admitted(request: Request, go_on: Callable[[Request], Any]) -> Response:
-        if request.url.path.startswith("/files/") or request.url.path == "/favicon.ico":
+        path = request.scope[
+            "path"
+        ]  # that of the request line: older Starlettes make request.url out of the Host header
+        if path.startswith("/files/") or path == "/favicon.ico":
             return await go_on(request)
         given = request.query_params.get("token")
         if given is not None and is_same(given, token):

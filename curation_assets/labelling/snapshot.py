@@ -44,7 +44,25 @@ def read_snapshot(warehouse: Warehouse) -> Snapshot:
     if warehouse.has_table("label_queue.items"):
         queued = warehouse.query(QUEUED, task=task.name, chars=SHOWN_CHARS)
     items = [Item(**row) for row in queued.iter_rows(named=True) if row["text"] is not None]
-    return Snapshot(task, items, len(queued) - len(items), acts_of(warehouse, task.name, waiting))
+    ignored = ignored_raters(warehouse)
+    acts = [
+        act
+        for act in acts_of(warehouse, task.name, waiting)
+        # As in expert_labels: an answer by a rater who does not count, or with a class the task no longer has, is none.
+        if act["rater"] not in ignored and (act["label"] is None or act["label"] in task.class_names)
+    ]
+    return Snapshot(task, items, len(queued) - len(items), acts)
+
+
+def ignored_raters(warehouse: Warehouse) -> set[str]:
+    """The raters whose answers do not count, by the config of the last round."""
+    if not warehouse.has_table("ledger.runs"):
+        return set()
+    found = warehouse.query(
+        "select unnest(raters) as rater from (select max_by((config -> '$.ignored_raters')::varchar[], finished_at) as raters "
+        "from ledger.runs where stage = 'expert_labels')"
+    )
+    return set(found["rater"])
 
 
 def acts_of(warehouse: Warehouse, task: str, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -85,9 +85,10 @@ class Standing:
 
 
 def is_disputed(standing: Standing, record_id: str) -> bool:
-    """Whether experts gave a record different classes and no adjudicator has settled it."""
+    """Whether experts gave a record different classes, or two and more were unsure and none gave one, and no adjudicator has settled it."""
     classes = {act["label"] for act in standing.labels("expert", record_id)}
-    return len(classes) > 1 and not standing.labels("adjudicator", record_id)
+    unsure = sum(act["answer"] == "unsure" for act in standing.answers("expert", record_id))
+    return (len(classes) > 1 or (not classes and unsure > 1)) and not standing.labels("adjudicator", record_id)
 
 
 def wants_labels(item: Item, standing: Standing, raters_per_item: int) -> int:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from curation_assets import __version__, audit
@@ -203,13 +202,12 @@ def split_records(
 
 
 def near_duplicates(spool: Spool, min_jaccard: float) -> pl.DataFrame:
-    """Pairs of records to be released whose words agree that far: record_id, matched_record_id."""
-    from curation_assets.algorithms.minhash import duplicates  # compiles its kernels on import
+    """Pairs that connect all records to be released whose words agree that far: record_id, matched_record_id."""
+    from curation_assets.algorithms.minhash import linked  # compiles its kernels on import
 
     ids = pl.concat([pl.from_arrow(batch)["record_id"] for batch in spool.batches(columns=["record_id"])])
-    found = duplicates(
+    found = linked(
         (batch["text"] for batch in spool.batches(columns=["text"])),
-        ids.rank("ordinal").to_numpy().astype(np.int64) - 1,
         words=SHINGLE_WORDS,
         bands=BANDS,
         rows=ROWS,

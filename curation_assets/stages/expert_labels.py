@@ -65,6 +65,12 @@ def expert_labels(
     )
 
 
+FIRST_SHARE = (
+    "select (settings ->> 'evaluation_share')::double as share from label_task.tasks "
+    "where task = $task order by written_at limit 1"
+)
+"""Of the task's first version: with another share, items that trained earlier models would measure them."""
+
 BY_RATER = (
     "select rater, role, count(*) filter (answer = 'label') as labels, count(*) filter (answer = 'unsure') as unsure, "
     "count(*) filter (answer = 'skip') as skips, median(seconds) as median_seconds, max(labelled_at) as last_answer "
@@ -112,7 +118,8 @@ def halves(commit: Commit, task: Task) -> pl.DataFrame:
         "select distinct record_id from expert_labels.labels where task = $task and role in ('expert', 'adjudicator')",
         params={"task": task.name},
     ).pl()
-    evaluates = is_evaluation(labelled["record_id"].to_list(), task.settings["evaluation_share"])
+    share = commit.connection.sql(FIRST_SHARE, params={"task": task.name}).pl().item()
+    evaluates = is_evaluation(labelled["record_id"].to_list(), share)
     return labelled.with_columns(
         half=pl.Series(["evaluate" if one else "train" for one in evaluates.tolist()], dtype=pl.String)
     )

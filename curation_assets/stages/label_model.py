@@ -39,6 +39,8 @@ VOTES = (
 )
 """Also of items without a settled label: where the experts are at odds is what their kappa is about."""
 
+ANSWERED = "select count(*) as items from expert_labels.items where task = $task"
+
 ROUNDS = (
     "select * from label_model.rounds where task = $task "
     "qualify row_number() over (partition by round order by finished_at desc) = 1 order by round"
@@ -198,7 +200,8 @@ def measured(
     of_model = cohen_kappa(predicted, codes[evaluate], classes=range(len(task.classes)))
     experts = expert_kappa(warehouse, task)
     weighted = kappa_of_pool(items, evaluate, predicted, codes)
-    stop = stop_after(task, curve, of_model, experts, len(items))
+    beside = kappa_with_experts(warehouse, task, items.filter(pl.Series(evaluate))["record_id"], predicted)
+    stop = stop_after(task, curve, beside, experts, warehouse.value(ANSWERED, task=task.name))
     row = {
         "task": task.name,
         "round": model.round,
@@ -223,11 +226,27 @@ def predictions(warehouse: Warehouse, model: FittedModel, items: pl.DataFrame, p
 
 def expert_kappa(warehouse: Warehouse, task: Task) -> Agreement:
     """The mean pairwise kappa of the experts over the items that evaluate."""
+    records, rows = votes_table(warehouse, task)
+    return mean_pairwise_kappa(rows) if records else Agreement(None, None, None, 0, 1.0)
+
+
+def kappa_with_experts(warehouse: Warehouse, task: Task, record_ids: pl.Series, predicted: np.ndarray) -> Agreement:
+    """The model's mean kappa with each single expert, over the items that evaluate: what is held against theirs."""
+    records, rows = votes_table(warehouse, task)
+    if not records:
+        return Agreement(None, None, None, 0, 1.0)
+    given = dict(zip(record_ids.to_list(), (task.class_names[code] for code in predicted), strict=True))
+    return mean_pairwise_kappa([[given.get(record) for record in records], *rows], of=0)
+
+
+def votes_table(warehouse: Warehouse, task: Task) -> tuple[list[str], list[list[str | None]]]:
+    """The records that evaluate, and for each expert the class they gave each, None where they gave none."""
     votes = warehouse.query(VOTES, task=task.name)
     if not len(votes):
-        return Agreement(None, None, None, 0, 1.0)
+        return [], []
     table = votes.pivot("record_id", index="rater", values="label", aggregate_function="first", sort_columns=True)
-    return mean_pairwise_kappa([list(row) for row in table.sort("rater").drop("rater").iter_rows()])
+    table = table.sort("rater").drop("rater")
+    return table.columns, [list(row) for row in table.iter_rows()]
 
 
 def kappa_of_pool(items: pl.DataFrame, evaluate: np.ndarray, predicted: np.ndarray, codes: np.ndarray) -> Agreement:
@@ -272,7 +291,7 @@ def curve_of(
         past = then.get(model.round, {})
         if expert_models.fits(model, now):
             predicted = predictions(warehouse, model, items.filter(pl.Series(evaluate)), pool)
-            found = cohen_kappa(predicted, codes[evaluate], classes=range(len(task.classes)))
+            found = kappa_with_experts(warehouse, task, items.filter(pl.Series(evaluate))["record_id"], predicted)
         else:
             found = Agreement(
                 past.get("model_kappa"), past.get("model_kappa_low"), past.get("model_kappa_high"), 0, 0.0

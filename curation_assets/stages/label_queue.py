@@ -60,8 +60,8 @@ LABELLED = "select record_id from expert_labels.items where task = $task"
 OPEN_ITEMS = (
     "with answers as (select record_id, count(distinct rater) filter (role = 'expert') as experts, "
     "bool_or(role = 'adjudicator' and answer = 'label') as is_settled "
-    "from expert_labels.current where task = $task group by record_id) "
-    "select count(*) as items, count(*) filter (coalesce(a.experts, 0) = 0) as untouched from label_queue.items as q "
+    "from expert_labels.current where task = $task and (answer <> 'label' or list_contains($classes::varchar[], label)) "
+    "group by record_id) select count(*) as items, count(*) filter (coalesce(a.experts, 0) = 0) as untouched from label_queue.items as q "
     "join filtered.records using (record_id) left join answers as a using (record_id) "
     "where q.task = $task and q.round = $round and coalesce(a.experts, 0) < $raters and not coalesce(a.is_settled, false)"
 )
@@ -184,7 +184,7 @@ def next_round(warehouse: Warehouse, task: Task, config: LabelQueueConfig) -> Ne
             f"{stopped} Nothing is queued; label_queue.keep_labelling: true queues another round all the same."
         )
     size = task.settings["items_per_round"]
-    size = size if config.keep_labelling else min(size, left)
+    size = size if config.keep_labelling or config.only == Only.new_concept else min(size, left)
     pool, predicted = expert_models.pool_of(warehouse), warehouse.query(PREDICTIONS)
     if predicted["record_id"].to_list() != pool.record_ids:
         raise dg.Failure("label_queue: the predictions are of other records; materialize predicted_labels first.")
@@ -351,7 +351,9 @@ def item_id(task: str, record_id: str) -> str:
 def still_open(warehouse: Warehouse, task: Task, last: int) -> str | None:
     """What is still to be labelled of the last round, in words; None if nothing is."""
     raters = task.settings["raters_per_item"]
-    items, untouched = warehouse.query(OPEN_ITEMS, task=task.name, round=last, raters=raters).row(0)
+    items, untouched = warehouse.query(
+        OPEN_ITEMS, task=task.name, classes=task.class_names, round=last, raters=raters
+    ).row(0)
     if not items:
         return None
     asked = f"{raters} expert{'s are' if raters > 1 else ' is'} to answer each"
@@ -363,7 +365,7 @@ def still_open(warehouse: Warehouse, task: Task, last: int) -> str | None:
 
 def why_enough(warehouse: Warehouse, task: Task, left: int, *, after_drift: bool) -> str | None:
     """Why no more is to be labelled; None to go on. A new concept is labelled whatever was reached on the old ones."""
-    if left < 1:
+    if left < 1 and not after_drift:
         return f"The budget of {task.settings['budget_items']:,} items is queued."
     stop = warehouse.query(LAST_STOP, task=task.name)
     if not len(stop) or stop["stop_reason"][0] in (None, "budget") or after_drift:

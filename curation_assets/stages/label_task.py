@@ -59,7 +59,8 @@ class LabelTaskConfig(dg.Config):
         default=0.4,
         gt=0,
         lt=1,
-        description="Share of the labelled items on which the model is evaluated; the rest train it.",
+        description="Share of the labelled items on which the model is evaluated; the rest train it. That of the task's first version "
+        "counts: an item never changes sides.",
     )
     expert_gate: float = Field(
         default=0.8,

@@ -18,6 +18,7 @@ from curation_assets.labelling.task import Task, current_task
 from curation_assets.pages import BLUE, GREY, figure, histogram, markdown_table, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.embeddings import embeddings
+from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
 from curation_assets.stages.label_task import label_task
@@ -57,7 +58,7 @@ class PredictedLabelsConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[label_task, label_model, embeddings, filtered],
+    deps=[label_task, expert_labels, label_model, embeddings, filtered],
     group_name="labels",
     kinds={"duckdb", "python"},
     owners=OWNERS,
@@ -99,7 +100,8 @@ def predict(
     """Who labels, in which round, and what they say of the pool."""
     model = expert_models.model_in_force(warehouse, task) if config.labeller == Labeller.auto else None
     if model is not None:
-        return "label_model", model.round + 1, by_model(warehouse, model, pool)
+        found = with_missing_classes(warehouse, task, pool, by_model(warehouse, model, pool))
+        return "label_model", model.round + 1, found
     name = first_labeller(task, config)
     shares = expert_models.shares_of(task, config.expected_shares)
     by_text = first_labels.by_prototypes(
@@ -128,6 +130,27 @@ def by_model(warehouse: Warehouse, model: FittedModel, pool: Pool) -> FirstLabel
     """What a model fitted on the experts' labels says of the pool."""
     found = expert_models.pool_probabilities(warehouse, model, pool)
     return FirstLabels(found, f"{model.model} {model.revision}", {"fitted_in_round": model.round})
+
+
+TRAINED = "select distinct label from expert_labels.items where task = $task and half = 'train' and label is not null"
+
+
+def with_missing_classes(warehouse: Warehouse, task: Task, pool: Pool, found: FirstLabels) -> FirstLabels:
+    """A model's answers, with those of definitions and examples for classes no label was fitted on: added later, or not found yet.
+
+    The model cannot know such a class; without this nothing would ever look for it.
+    """
+    seen = set(warehouse.query(TRAINED, task=task.name)["label"])
+    missing = [code for code, name in enumerate(task.class_names) if name not in seen]
+    if not missing:
+        return found
+    by_text = first_labels.by_prototypes(warehouse, task, pool, with_examples=bool(task.examples), shares=None)
+    share = by_text.probabilities[:, missing]
+    probabilities = found.probabilities * (1 - share.sum(axis=1, keepdims=True))
+    probabilities[:, missing] = share
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    names = [task.class_names[code] for code in missing]
+    return FirstLabels(probabilities, found.revision, found.notes | {"by_definition_and_examples": names})
 
 
 def estimate_lines(warehouse: Warehouse, config: PredictedLabelsConfig) -> Iterator[str]:

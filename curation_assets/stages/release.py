@@ -13,6 +13,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from pydantic import Field, ValidationInfo, field_validator
 
+from curation_assets.audit_chain import chain_head
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import logger, reporter
 from curation_assets.releasing import card, chat_template, checking, croissant, folder, formats, material
@@ -21,7 +22,7 @@ from curation_assets.releasing.chat_template import ChatTemplate, NoChatTemplate
 from curation_assets.releasing.data_files import PROVENANCE, SPLITS, DataFile, Placed, Rows
 from curation_assets.releasing.folder import FolderExists
 from curation_assets.releasing.formats import Unfit
-from curation_assets.releasing.verify import NoRelease, read_manifest
+from curation_assets.releasing.verify import NoRelease, read_manifest, verify
 from curation_assets.stages import OWNERS
 from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.curated_set import curated_set
@@ -402,12 +403,19 @@ def describe(
         "checks": checking.as_rows(checks),
         "evaluation": found.evaluation.to_dicts(),
         "packages": manifests.package_versions(),
+        "ledger": {"chain_hash": chain_head(warehouse)},
     }
 
 
 def because(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dict[str, Any]:
     """Why this release was made, by which run, and which one it follows."""
     reason = context.run.tags.get("curation/reason", "manual")
+    if reason == "manual":  # a person releases what another run, with a reason of its own, has curated
+        made = warehouse.value(
+            "select max_by(run_id, finished_at) as run_id from ledger.runs where stage = 'curated_set'"
+        )
+        run = context.instance.get_run_by_id(made) if made else None
+        reason = run.tags.get("curation/reason", reason) if run else reason
     last = (
         warehouse.query("select release_id from release.releases order by released_at desc limit 1")[
             "release_id"
@@ -469,9 +477,9 @@ def put(draft: Path, places: list[Path], release_hash: str) -> tuple[Path, bool]
 
 
 def holds(place: Path, release_hash: str) -> bool:
-    """Whether a folder's manifest states this release hash."""
+    """Whether a folder is this release, whole."""
     try:
-        return read_manifest(place)["release_hash"] == release_hash
+        return read_manifest(place)["release_hash"] == release_hash and not any(verify(place))
     except (NoRelease, KeyError):
         return False
 

@@ -39,7 +39,7 @@ def test_parity_needs_the_value_and_a_narrow_interval():
     assert should_stop(rounds(0.6, 0.81), 500).reason == "parity"
     assert should_stop(rounds(0.6, 0.79), 500).reason is None
     lucky = should_stop(rounds(0.6, 0.9, half=0.3), 500)
-    assert lucky.reason is None and "too few items" in lucky.sentence
+    assert lucky.reason is None and "too few to tell" in lucky.sentence
     assert should_stop(rounds(0.6, None), 500).reason is None
     undefined = Agreement(None, None, None, 150, 1.0)
     assert should_stop(rounds(0.6, 0.99, experts=undefined), 500).reason is None
@@ -109,3 +109,9 @@ def test_a_few_heavy_items_give_no_interval():
     heavy = weighted_kappa(model, expert, np.where(np.arange(200) < 12, 500.0, 1.0))
     assert even.low < even.value < even.high
     assert heavy.value is not None and heavy.low is None and heavy.high is None
+
+
+def test_a_handful_of_items_all_predicted_right_does_not_stop_the_loop():
+    few = cohen_kappa([0, 1, 0, 1, 0], [0, 1, 0, 1, 0])
+    assert (few.value, few.low) == (1.0, 1.0)
+    assert should_stop([Round(12, few, Agreement(0.8, 0.6, 0.9, 5, 0.0))], 500).reason is None

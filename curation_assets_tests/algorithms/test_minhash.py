@@ -17,6 +17,7 @@ from curation_assets.algorithms.minhash import (
     duplicates,
     exact_duplicates,
     jaccard,
+    linked,
     near_duplicates,
     sketch,
 )
@@ -232,3 +233,19 @@ def test_impossible_demands_are_refused(rank, options, says):
         duplicates(pa.array(["a", "b"]), np.array(rank), **options)
     with pytest.raises(ValueError, match="5 equal bands"):
         band_keys(np.zeros((1, 112), np.uint32), 5)
+
+
+def test_linked_joins_chains_that_deduplication_leaves_apart():
+    rng = np.random.default_rng(0)
+    vocabulary = [f"word{number}" for number in range(5_000)]
+    texts = []
+    for _ in range(40):  # four texts, each like the next and less like the one after it
+        tokens = list(rng.choice(vocabulary, 140))
+        texts += [" ".join(tokens[start : start + 100]) for start in (0, 12, 24, 36)]
+    order = rng.permutation(len(texts))
+    shuffled = pa.array([texts[at] for at in order])
+    options = {"words": 5, "bands": 50, "rows": 5, "min_jaccard": 0.5}
+    groups = connected_components(linked(shuffled, **options), len(texts))
+    chain = order // 4
+    assert all(len(set(groups[chain == one])) == 1 for one in range(40))
+    assert len(set(groups)) == 40

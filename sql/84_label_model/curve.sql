@@ -5,7 +5,7 @@ select
   task::varchar as task,                         -- name of the task
   round::integer as round,                       -- the round
   labels::integer as labels,                     -- items with a settled label when it was fitted
-  model_kappa::double as model_kappa,            -- Cohen's kappa of that round's model with the experts on the evaluation items of today
+  model_kappa::double as model_kappa,            -- mean kappa of that round's model with each single expert on the evaluation items of today
   model_kappa_low::double as model_kappa_low,    -- lower end of its 95 % interval
   model_kappa_high::double as model_kappa_high,  -- upper end
   expert_kappa::double as expert_kappa           -- mean pairwise kappa of the experts on them

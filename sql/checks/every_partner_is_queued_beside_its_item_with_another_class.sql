@@ -10,4 +10,5 @@ select
 from label_queue.items as i
 left join label_queue.items as p on p.task = i.task and p.round = i.round and p.record_id = i.partner_record_id
 where i.partner_record_id is not null
+  and not starts_with(i.partner_record_id, 'erased-')  -- the tombstone of a record that was erased
   and (p.record_id is null or p.partner_record_id is distinct from i.record_id or p.predicted_label = i.predicted_label)
