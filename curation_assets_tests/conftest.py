@@ -51,6 +51,9 @@ def materialize(warehouse, ops: dict, selection: list[str] | None = None, **opti
 
     keys = {dg.AssetKey(name) for name in selection} if selection else selected_assets(None)
     names = {key.to_user_string() for key in keys}
+    options.setdefault(
+        "instance", dg.DagsterInstance.ephemeral()
+    )  # held by `options`: Dagster itself refers to it weakly
     return job_of(keys).execute_in_process(
         run_config={
             "ops": {name: {"config": config} for name, config in ops.items() if name in names},

@@ -145,7 +145,9 @@ def test_a_failing_critical_check_stops_what_comes_after_it(tmp_path, warehouse)
         resources={"warehouse": warehouse},
         executor=dg.in_process_executor,
     )
+    instance = dg.DagsterInstance.ephemeral()  # held here: Dagster itself refers to it weakly
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
         run_config={
             "ops": {"raw": {"config": {"sources": [source]}}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
