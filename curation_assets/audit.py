@@ -194,6 +194,8 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
             if verdict["rule"] in ("cluster_dropped", "cluster_review", "left_out"):
                 said = warehouse.value("select reason from curated_set.scores where record_id = $id", id=record_id)
                 yield f"  the reason given: {_excerpt(said or 'none', 200)}"
+            if verdict["rule"] == "contaminated":
+                yield from _benchmark_lines(warehouse, record_id)
         return
     draw = f" (draw {first['value']:.4g} ≤ {first['threshold']:.4g})" if first["rule"] == "selected" else ""
     yield f"{stage}: kept, {STAGE_DONE[stage]}{draw} {when}"
@@ -208,6 +210,14 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
             yield f"  stands for {copy['kind']} duplicate {copy['source_record_id']} ({evidence})"
         if len(copies) > SHOWN_DUPLICATES:
             yield f"  … and for {len(copies) - SHOWN_DUPLICATES:,} more"
+
+
+def _benchmark_lines(warehouse: Warehouse, record_id: str) -> Iterator[str]:
+    """The items of benchmarks that a record holds, with the evidence."""
+    items = ask(warehouse, "benchmark_items_of_record", record_id=record_id)
+    for item in items.head(SHOWN_DUPLICATES).iter_rows(named=True):
+        share = f"{item['coverage']:.0%} of its n-grams ({item['shared_ngrams']} of {item['ngrams']})"
+        yield f"  holds {item['benchmark']} {item['item_id']}, {item['field']}: {share}, {_excerpt(item['longest_run'], 100)}"
 
 
 def _reason(decision: dict[str, Any]) -> str:
@@ -226,6 +236,7 @@ def _reason(decision: dict[str, Any]) -> str:
         "cluster_dropped": f": a person dropped cluster {value:.0f}",
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
         "outlier": f": its outlier score {value:.4g} is above {threshold:.4g}",
+        "contaminated": f": it holds {value:.0%} of a benchmark's item, more than {threshold:.0%}",
         "left_out": ": a person keeps it out",
         "cluster_capped": ": it is not among the records of its cluster that its cap lets into the draw",
     }

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from curation_assets import __version__, licenses
-from curation_assets.audit import LATEST_REJECTS
+from curation_assets.audit import LATEST_REJECTS, ask
 from curation_assets.audit_chain import ledger_lines, verify_ledger
 from curation_assets.audit_sets import Release
 from curation_assets.tables import SQL, tables
@@ -70,7 +70,7 @@ def report(
         _personal_data(warehouse),
         _synthetic(found),
         _labels(warehouse),
-        _contamination(warehouse, found),
+        _contamination(warehouse),
         _checks(warehouse, release, run_checks),
         _evaluation(warehouse),
         _erasures(warehouse, release),
@@ -298,24 +298,22 @@ def _labels(warehouse: Warehouse) -> Section:
     return {"title": "Human labels", "paragraphs": [], "tables": tables}
 
 
-def _contamination(warehouse: Warehouse, found: dict[str, Any]) -> Section:
-    rows = (
-        found["exclusions"].filter(pl.col("rule").str.contains("contaminat|benchmark"))
-        if len(found["exclusions"])
-        else pl.DataFrame()
+def _contamination(warehouse: Warehouse) -> Section:
+    looked_for = (
+        ask(warehouse, "report_contamination") if warehouse.has_table("contamination.parts") else pl.DataFrame()
     )
-    if len(rows):
-        return {
-            "title": "Contamination by benchmarks",
-            "paragraphs": [],
-            "tables": [_table("Rules", rows, "report_exclusions")],
-        }
-    told = "No rule has compared the texts with benchmarks."
+    told = (
+        "Word n-grams of these benchmarks were looked for, common ones aside; a record that holds more of an item than "
+        "filtered.max_benchmark_coverage allows is dropped. Paraphrases and translations are not found this way."
+        if len(looked_for)
+        else "No benchmark was named, so none was looked for (config of `contamination`)."
+    )
     if warehouse.has_table("eval_report.arms"):
         told += (
             " The evaluation's own held-out texts and their duplicates are in no training arm of it (a blocking check)."
         )
-    return {"title": "Contamination by benchmarks", "paragraphs": [told], "tables": []}
+    tables = [_table("Benchmarks", looked_for, "report_contamination")] if len(looked_for) else []
+    return {"title": "Contamination by benchmarks", "paragraphs": [told], "tables": tables}
 
 
 def _checks(warehouse: Warehouse, release: Release | None, run_them: bool) -> Section:

@@ -12,6 +12,7 @@ from curation_assets.stages.agreement import agreement
 from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.cluster_profiles import cluster_profiles
 from curation_assets.stages.clusters import clusters
+from curation_assets.stages.contamination import contamination
 from curation_assets.stages.curated_set import curated_set
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.density import density
@@ -35,6 +36,7 @@ ASSETS = [
     raw,
     cleaned,
     deduped,
+    contamination,
     filtered,
     embeddings,
     clusters,

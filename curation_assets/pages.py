@@ -120,6 +120,7 @@ MAIN_TABLES = {
     "raw": "raw.records",
     "cleaned": "cleaned.records",
     "deduped": "deduped.records",
+    "contamination": "contamination.matches",
     "filtered": "filtered.records",
     "embeddings": "embeddings.vectors",
     "clusters": "clusters.assignments",

@@ -8,8 +8,12 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+settings.register_profile("curation_assets", deadline=None)  # the first example of a kernel compiles or loads it
+settings.load_profile("curation_assets")
 
 collect_ignore = ["models/write_gguf.py"]  # runs in another environment, which has the package gguf
 

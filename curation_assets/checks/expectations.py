@@ -56,6 +56,14 @@ SUITES: dict[str, list[Expect]] = {
     ],
     "cleaned": [*_record_columns(), Expect("ExpectColumnValueLengthsToEqual", {"column": "text_hash", "value": 32})],
     "deduped": [*_record_columns(), *_key("text_hash")],
+    "contamination": [
+        *(
+            Expect("ExpectColumnValuesToNotBeNull", {"column": column})
+            for column in ("record_id", "benchmark", "item_id", "longest_run")
+        ),
+        _between("coverage", 0, 1),
+        _between("shared_ngrams", 1, None),
+    ],
     "filtered": _record_columns(),
     "embeddings": _key("record_id"),
     "clusters": [*_key("record_id"), _between("cluster_id", 0, None), _between("distance", 0, 2)],

@@ -30,7 +30,17 @@ from curation_assets.readers.fields import (
     record_row,
     template_fields,
 )
-from curation_assets.readers.files import BrokenOff, File, LongLine, compression_of, data, format_of, lines, text_bytes
+from curation_assets.readers.files import (
+    BrokenOff,
+    File,
+    LongLine,
+    SourceError,
+    compression_of,
+    data,
+    format_of,
+    lines,
+    text_bytes,
+)
 from curation_assets.readers.records import Record, Reject, Source, Unusable, excerpt, json_type
 
 _SAMPLE_BYTES = 16 << 20  # the sample ends here if its records are large
@@ -63,6 +73,27 @@ def rows(source: Source, file: File, notes: list[str]) -> Iterator[Record | Reje
         yield Reject(file.uri, error.row, f"{file.uri}: {error}{at}.", excerpt(error.rest))
     except OSError as error:
         yield Reject(file.uri, None, f"{file.uri}: it can't be read: {error.strerror or error}.", "")
+
+
+def items(source: Source, file: File) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read one file whole: row and fields of each record, whatever they mean.
+
+    Raises SourceError at the first thing that can't be read, naming file and row.
+    """
+    notes: list[str] = []
+    format = format_of(source, file, notes)
+    try:
+        if format == "json" and _is_json_lines(source, file):
+            format = "jsonl"
+        for item in _items(source, file, format, notes):
+            if isinstance(item, Reject):
+                raise SourceError(f"Source '{source.name}': {item.reason}")
+            yield item.row, item.values
+    except BrokenOff as error:
+        at = f" at {_UNITS.get(format, 'row')} {error.row}" if error.row else ""
+        raise SourceError(f"Source '{source.name}': {file.uri}: {error}{at}.") from error
+    except OSError as error:
+        raise SourceError(f"Source '{source.name}': {file.uri} can't be read: {error.strerror or error}.") from error
 
 
 def _rows(source: Source, file: File, format: str, notes: list[str]) -> Iterator[Record | Reject]:

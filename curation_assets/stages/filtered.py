@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.stages import OWNERS
+from curation_assets.stages.contamination import NO_MATCHES, contamination, require_current
 from curation_assets.stages.deduped import deduped
 from curation_assets.tables import tables
 from curation_assets.warehouse import Spool, Warehouse
@@ -70,16 +71,21 @@ class FilteredConfig(dg.Config):
     max_short_line_ratio: float | None = _threshold(0.67, "max_short_line_ratio")
     max_duplicate_line_char_ratio: float | None = _threshold(0.01, "max_duplicate_line_char_ratio")
     max_newline_word_ratio: float | None = _threshold(0.3, "max_newline_word_ratio")
+    max_benchmark_coverage: float | None = _threshold(0.5, "max_benchmark_coverage")
 
 
-@dg.asset(deps=[deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
+@dg.asset(
+    deps=[deduped, contamination], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1"
+)
 def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record that no rule drops.
 
     Signals are measured once in `filtered.signals`; the rules of `filtered.rules` (Gopher quality, Gopher repetition,
-    FineWeb) are verdicts over them, each with its value and its threshold in the ledger.
+    FineWeb) are verdicts over them, each with its value and its threshold in the ledger; so is the share of a benchmark's item that a
+    record holds.
     """
     started = warehouse.begin()
+    require_current(warehouse)
     rows_in = warehouse.rows("deduped.records")
     measured = measured_records(warehouse, context)
     with warehouse.spool() as spool:
@@ -89,6 +95,7 @@ def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehous
             if measured["is_new"]:
                 commit.build("filtered.signals", spool.file())
             commit.notes = {"signals_of": measured["signals_of"], "signals_measured": measured["is_new"]}
+            commit.append("contamination.matches", NO_MATCHES)  # there is the table, also where nothing was looked for
             commit.build("filtered.rules", **config.model_dump(exclude={"short_text_median_words"}))
             commit.decide(short_text_median_words=config.short_text_median_words)
             commit.build("filtered.records")

@@ -12,6 +12,12 @@ with short_text_sources as (
   having median(signals.words) < $short_text_median_words
 ),
 
+benchmark_coverage as (
+  select record_id, max(coverage) as benchmark_coverage
+  from contamination.matches
+  group by record_id
+),
+
 measured as (
   select
     signals.record_id,
@@ -42,9 +48,11 @@ measured as (
     signals.duplicate_7gram_char_ratio::double as duplicate_7gram_char_ratio,
     signals.duplicate_8gram_char_ratio::double as duplicate_8gram_char_ratio,
     signals.duplicate_9gram_char_ratio::double as duplicate_9gram_char_ratio,
-    signals.duplicate_10gram_char_ratio::double as duplicate_10gram_char_ratio
+    signals.duplicate_10gram_char_ratio::double as duplicate_10gram_char_ratio,
+    benchmark_coverage.benchmark_coverage::double as benchmark_coverage
   from filtered.signals as signals
   join deduped.records as records on records.record_id = signals.record_id
+  left join benchmark_coverage on benchmark_coverage.record_id = signals.record_id
 ),
 
 long as (
@@ -53,7 +61,7 @@ long as (
     stop_words, short_line_ratio, terminal_punctuation_line_ratio, duplicate_line_char_ratio, duplicate_line_ratio,
     duplicate_paragraph_ratio, duplicate_paragraph_char_ratio, newline_word_ratio, top_2gram_char_ratio,
     top_3gram_char_ratio, top_4gram_char_ratio, duplicate_5gram_char_ratio, duplicate_6gram_char_ratio,
-    duplicate_7gram_char_ratio, duplicate_8gram_char_ratio, duplicate_9gram_char_ratio, duplicate_10gram_char_ratio
+    duplicate_7gram_char_ratio, duplicate_8gram_char_ratio, duplicate_9gram_char_ratio, duplicate_10gram_char_ratio, benchmark_coverage
   into name signal value value
 )
 

@@ -31,6 +31,7 @@
 -- $min_terminal_punctuation_line_ratio: least share of lines that end in terminal punctuation (FineWeb .12)
 -- $max_short_line_ratio: greatest share of lines of at most 30 characters (FineWeb .67)
 -- $max_duplicate_line_char_ratio: greatest share of characters in repeated lines, web documents (FineWeb .01)
+-- $max_benchmark_coverage: greatest share of a benchmark item's word n-grams that a record may hold (ours .5; PaLM counts an item as contaminated from .7)
 -- $max_newline_word_ratio: most newlines per word (FineWeb .3)
 
 with every_rule(rule, rule_set, signal, at_least, at_most, scripts, languages, kinds, short_text, why) as (
@@ -118,13 +119,17 @@ with every_rule(rule, rule_set, signal, at_least, at_most, scripts, languages, k
       null, $max_duplicate_line_char_ratio,
       null, null, ['document', 'html'], false, 'A page that repeats whole lines is mostly its template.'),
     ('fineweb_max_newline_word_ratio', 'fineweb', 'newline_word_ratio', null, $max_newline_word_ratio,
-      null, null, ['document', 'html'], false, 'A new line every few words is a list.')
+      null, null, ['document', 'html'], false, 'A new line every few words is a list.'),
+
+    -- Whatever the rule sets are, a benchmark's items stay out.
+    ('contaminated', 'decontamination', 'benchmark_coverage', null, $max_benchmark_coverage,
+      null, null, null, true, 'It holds most of a benchmark''s item: what is learned from it would be taken for skill.')
 )
 
 select
   rule,        -- name of the rule, as in the decisions it makes
-  rule_set,    -- the published set it is from: gopher_quality, gopher_repetition or fineweb
-  signal,      -- the column of filtered.signals it reads
+  rule_set,    -- the published set it is from: gopher_quality, gopher_repetition or fineweb; or decontamination
+  signal,      -- the column of filtered.signals it reads; benchmark_coverage is the greatest of contamination.matches
   at_least,    -- a smaller value drops the record; null for an upper bound
   at_most,     -- a greater value drops the record; null for a lower bound
   scripts,     -- scripts it speaks about; null means all
@@ -133,4 +138,4 @@ select
   short_text,  -- whether it also speaks about sources of short texts (comments, titles, reviews)
   why          -- what a record is that breaks it
 from every_rule
-where list_contains($rule_sets, rule_set) and coalesce(at_least, at_most) is not null
+where (list_contains($rule_sets, rule_set) or rule_set = 'decontamination') and coalesce(at_least, at_most) is not null

@@ -1,0 +1,260 @@
+"""The `contamination` stage: which records hold items of the benchmarks a model will be judged by."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from curation_assets import readers
+from curation_assets.algorithms.decontamination import NGRAM_WORDS
+from curation_assets.pages import histogram, markdown_table, materialized
+from curation_assets.progress import reporter
+from curation_assets.stages import OWNERS
+from curation_assets.stages.deduped import deduped
+from curation_assets.warehouse import Spool, StaleError, Warehouse
+
+KEPT_FROM = 0.2
+"""Coverage from which a match is kept as evidence; below it one shared phrase is enough."""
+MOST_CHARS_OF_EVIDENCE = 500
+ID_NAMES = ("id", "_id", "uuid", "task_id", "question_id", "qid")
+
+PARTS = {
+    "benchmark": pl.String,
+    "item_id": pl.String,
+    "field": pl.String,
+    "file": pl.String,
+    "row": pl.Int64,
+    "words": pl.Int64,
+    "ngrams": pl.Int64,
+    "common_ngrams": pl.Int64,
+}
+MATCHES = {
+    "record_id": pl.String,
+    "benchmark": pl.String,
+    "item_id": pl.String,
+    "field": pl.String,
+    "coverage": pl.Float64,
+    "shared_ngrams": pl.Int64,
+    "ngrams": pl.Int64,
+    "longest_run": pl.String,
+}
+NO_MATCHES = pl.DataFrame(schema=MATCHES)
+
+
+class BenchmarkConfig(dg.Config):
+    """One benchmark whose items must not be in the training data."""
+
+    name: str = Field(description="Name of the benchmark, as the evidence gives it.")
+    path: str = Field(description="Its file, or a glob: JSONL, JSON, CSV, TSV, Parquet or text, also .gz and .zst.")
+    fields: list[str] = Field(
+        default=[],
+        description="Fields to look for, each by itself (question, answer, …; dots reach inside). Default: every field that holds text.",
+    )
+
+
+class ContaminationConfig(dg.Config):
+    """The benchmarks, and what counts as a shared n-gram."""
+
+    benchmarks: list[BenchmarkConfig] = Field(
+        default=[], description="Benchmarks to look for. Empty: nothing is looked for, and the audit report says so."
+    )
+    ngram_words: int = Field(
+        default=NGRAM_WORDS,
+        ge=2,
+        description="Words of an n-gram. Fewer also find items of which words were changed, and more phrases by chance.",
+    )
+    common_in_records: int = Field(
+        default=10,
+        ge=1,
+        description="An n-gram found in more records than this, none of which holds much of the item, is common and counts for nothing.",
+    )
+    common_in_parts: int = Field(
+        default=5, ge=1, description="An n-gram that more parts of the benchmarks than this hold is common as well."
+    )
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _differ_in_name(cls, benchmarks: list[BenchmarkConfig]) -> list[BenchmarkConfig]:
+        names = [benchmark.name for benchmark in benchmarks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"benchmarks need names of their own; {', '.join(repeated)} is given more than once")
+        return benchmarks
+
+
+@dg.asset(deps=[deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
+def contamination(
+    context: dg.AssetExecutionContext, config: ContaminationConfig, warehouse: Warehouse
+) -> dg.MaterializeResult:
+    """One row per record and benchmark item of which the record holds a good share of the word n-grams.
+
+    Measured only: `filtered` drops a record whose share is above its `max_benchmark_coverage`. The numbers of an item may have
+    been exchanged, and it may stand inside a longer text; n-grams that are common are exempt. The evidence is the item, the
+    share, and the longest run of words.
+    """
+    started = warehouse.begin()
+    of_run, rows_in = deduped_run(warehouse), warehouse.rows("deduped.records")
+    parts, notes = parts_of(config.benchmarks, config.ngram_words)
+    matches, counted = look_for(warehouse, parts, rows_in, config)
+    with warehouse.commit(context, config, rows_in=rows_in, main="contamination.matches", started=started) as commit:
+        commit.build("contamination.parts", counted)
+        commit.build("contamination.matches", matches)
+        commit.notes = {"deduped_run": of_run, "benchmarks": notes}
+    return materialized(
+        warehouse,
+        "contamination.matches",
+        plots={"coverage_histogram": histogram(matches["coverage"], "share of an item's n-grams in a record")},
+        benchmarks=dg.MetadataValue.md(
+            markdown_table(_by_benchmark(warehouse)) if notes else "No benchmark is named; nothing was looked for."
+        ),
+        strongest=dg.MetadataValue.md(markdown_table(_strongest(warehouse))),
+    )
+
+
+def deduped_run(warehouse: Warehouse) -> str | None:
+    """The run that made deduped.records as they are."""
+    return warehouse.value("select max_by(run_id, finished_at) as run from ledger.runs where stage = 'deduped'")
+
+
+def require_current(warehouse: Warehouse) -> None:
+    """Raise StaleError if the records were looked at before deduped.records became what they are; never looked at is no error."""
+    last = warehouse.query(
+        "select notes ->> 'deduped_run' as deduped_run from ledger.runs where stage = 'contamination' order by finished_at desc limit 1"
+    )["deduped_run"]
+    if len(last) and last.item() != deduped_run(warehouse):
+        raise StaleError(
+            "deduped has run since the records were compared with the benchmarks. Materialize contamination first."
+        )
+
+
+def parts_of(benchmarks: list[BenchmarkConfig], n: int) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Read the benchmarks: one row per part with its text (columns of PARTS known so far, and text), and notes by benchmark.
+
+    Raises readers.SourceError if a file is missing or can't be read whole, and ValueError if there is no text under the fields named.
+    """
+    rows, notes = [], {}
+    for benchmark in benchmarks:
+        source = readers.Source(name=benchmark.name, path=benchmark.path)
+        hashes: dict[str, str] = {}
+        items = 0
+        for file in readers.files(source):
+            hashes[file.uri] = readers.file_hash(file.path)
+            for row, item in readers.items(source, file):
+                item_id = next(
+                    (str(item[name]) for name in ID_NAMES if item.get(name) is not None), f"{file.uri}:{row}"
+                )
+                found = _joined_if_short(_texts(item, benchmark.fields), n)
+                rows += [(benchmark.name, item_id, field, file.uri, row, text) for field, text in found.items()]
+                items += 1
+        if benchmark.fields and not any(name == benchmark.name for name, *_ in rows):
+            raise ValueError(
+                f"Benchmark '{benchmark.name}': none of its {items:,} items has text in {', '.join(benchmark.fields)}; check `fields`."
+            )
+        notes[benchmark.name] = {"items": items, "files": hashes}
+    schema = {name: PARTS[name] for name in ("benchmark", "item_id", "field", "file", "row")} | {"text": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row"), notes
+
+
+def look_for(
+    warehouse: Warehouse, parts: pl.DataFrame, rows_in: int, config: ContaminationConfig
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Compare every record with the parts: rows of contamination.matches, and of contamination.parts."""
+    if not len(parts):
+        return NO_MATCHES, pl.DataFrame(schema=PARTS)
+    from curation_assets.algorithms import decontamination  # compiles its kernels on import
+
+    ngrams = decontamination.ngrams_of(parts["text"], config.ngram_words)
+    ids: list[str] = []
+
+    def texts(spool: Spool) -> Iterator[pa.Array]:
+        report = reporter("contamination", "records", rows_in)
+        for batch in spool.batches():
+            ids.extend(batch["record_id"].to_pylist())
+            yield batch["text"]
+            report(len(ids))
+
+    with warehouse.spooled("select record_id, text from deduped.records") as spool:
+        found = decontamination.hits(texts(spool), ngrams)
+    is_common = decontamination.common_ngrams(
+        found, ngrams, min_coverage=0.5, max_records=config.common_in_records, max_parts=config.common_in_parts
+    )
+    covered = decontamination.coverage(found, ngrams, is_common).filter(pl.col("coverage") >= KEPT_FROM)
+    common = np.bincount(ngrams.parts[np.repeat(is_common, np.diff(ngrams.offsets))], minlength=len(ngrams.n_ngrams))
+    counted = parts.with_columns(
+        words=pl.Series(ngrams.n_words), ngrams=pl.Series(ngrams.n_ngrams), common_ngrams=pl.Series(common)
+    )
+    matches = covered.select(
+        pl.Series("record_id", np.array(ids, dtype=object)[covered["record"].to_numpy()], dtype=pl.String),
+        *(parts[name].gather(covered["part"]) for name in ("benchmark", "item_id", "field")),
+        "coverage",
+        pl.col("shared").alias("shared_ngrams"),
+        pl.col("of").alias("ngrams"),
+        pl.Series("text", parts["text"].gather(covered["part"])),
+    )
+    return _with_evidence(warehouse, matches), counted.select(list(PARTS))
+
+
+def _with_evidence(warehouse: Warehouse, matches: pl.DataFrame) -> pl.DataFrame:
+    from curation_assets.algorithms.decontamination import longest_shared_run
+
+    wanted = matches["record_id"].unique()
+    texts = dict(
+        warehouse.query(
+            "select record_id, text from deduped.records where record_id in (select unnest($ids))", ids=wanted.to_list()
+        ).iter_rows()
+    )
+    runs = [
+        longest_shared_run(texts[record_id], part)[:MOST_CHARS_OF_EVIDENCE]
+        for record_id, part in matches.select("record_id", "text").iter_rows()
+    ]
+    return matches.drop("text").with_columns(pl.Series("longest_run", runs, dtype=pl.String))
+
+
+def _texts(item: Any, fields: list[str]) -> dict[str, str]:
+    """The texts of an item by field; lists of texts joined, dots for fields of fields; all of them unless fields are named."""
+    found = {field: text for field, text in _leaves(item, "") if field not in ID_NAMES}
+    return {field: found[field] for field in fields if field in found} if fields else found
+
+
+def _leaves(value: Any, field: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield field or "text", value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{field}.{name}" if field else name)
+    elif isinstance(value, list):
+        if all(isinstance(one, str) for one in value):
+            yield field or "text", "\n".join(value)
+        else:
+            for at, inner in enumerate(value):
+                yield from _leaves(inner, f"{field}.{at}" if field else str(at))
+
+
+def _joined_if_short(texts: dict[str, str], n: int) -> dict[str, str]:
+    """The texts, or, if each is shorter than an n-gram, all of them as one: a short question with its choices."""
+    if not texts or any(len(text.split()) >= n for text in texts.values()):
+        return texts
+    return {"+".join(texts): "\n".join(texts.values())}
+
+
+def _by_benchmark(warehouse: Warehouse) -> pl.DataFrame:
+    return warehouse.query(
+        "with found as (select benchmark, count(distinct item_id) as items_found, count(distinct record_id) as records, "
+        "max(coverage) as greatest_coverage from contamination.matches group by benchmark) "
+        "select p.benchmark, count(distinct p.item_id) as items, count(*) as parts, "
+        "count(*) filter (p.ngrams = 0) as too_short_to_look_for, "
+        "count(*) filter (p.ngrams > 0 and p.ngrams = p.common_ngrams) as all_common, "
+        "coalesce(any_value(f.items_found), 0) as items_found, coalesce(any_value(f.records), 0) as records, "
+        "any_value(f.greatest_coverage) as greatest_coverage "
+        "from contamination.parts as p left join found as f using (benchmark) group by p.benchmark order by p.benchmark"
+    )
+
+
+def _strongest(warehouse: Warehouse) -> pl.DataFrame:
+    return warehouse.query(
+        "select benchmark, item_id, field, coverage, record_id, left(longest_run, 160) as longest_run from contamination.matches "
+        "order by coverage desc, record_id, benchmark, item_id, field limit 10"
+    )

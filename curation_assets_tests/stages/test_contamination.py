@@ -1,0 +1,105 @@
+"""Benchmark items in the heap: found with evidence, dropped by their share, and what was not looked for is said."""
+
+import json
+
+import pytest
+from conftest import materialize
+from typer.testing import CliRunner
+
+from curation_assets.cli import app
+
+STAGES = ["raw", "cleaned", "deduped", "contamination", "filtered"]
+QUESTIONS = [
+    "Mara packs 14 boxes with 6 jars of plum jam each and gives 9 jars to her neighbour. How many jars does she keep?",
+    "A tram leaves the depot every 12 minutes from 5 in the morning until midnight. How many trams leave on one day?",
+    "Olek reads 30 pages on Monday and twice as many on Tuesday, then rests. How many pages has he read by Wednesday?",
+]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    benchmark = tmp_path / "sums.jsonl"
+    items = [{"id": f"q{i}", "question": question, "answer": "See."} for i, question in enumerate(QUESTIONS)]
+    benchmark.write_text(
+        "".join(json.dumps(item) + "\n" for item in [*items, {"id": "q9", "question": "Why?", "answer": "No."}])
+    )
+    texts = {
+        "renumbered": QUESTIONS[0].replace("14", "20").replace("9", "3"),
+        "embedded": f"Here is what our teacher asked us on Friday, and nobody knew. {QUESTIONS[1].upper()} We went home after that.",
+        "clean": "A tram leaves when it is full, said Olek, who had read many pages about trams on that Monday in the depot.",
+    }
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
+    return {
+        "raw": {"sources": [{"name": "texts", "path": str(source)}]},
+        "contamination": {"benchmarks": [{"name": "sums", "path": str(benchmark)}]},
+        "filtered": {"rule_sets": []},
+    }
+
+
+def dropped(warehouse):
+    return dict(
+        warehouse.query(
+            "select r.source_record_id, d.value from ledger.current_decisions as d join raw.records as r using (record_id) "
+            "where d.rule = 'contaminated'"
+        ).iter_rows()
+    )
+
+
+def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_again(warehouse, corpus):
+    assert materialize(warehouse, corpus, STAGES).success
+    assert dropped(warehouse) == {"renumbered": 1.0, "embedded": 1.0}
+    found = warehouse.query(
+        "select * from contamination.matches join raw.records as r using (record_id) order by r.source_record_id"
+    )
+    assert found["item_id"].to_list() == ["q1", "q0"]
+    assert found["longest_run"][1].startswith("mara packs 0 boxes with 0 jars of plum jam")
+    untestable = warehouse.query("select item_id, field, ngrams from contamination.parts where ngrams = 0")
+    assert ("q9", "question+answer", 0) in untestable.rows()
+
+    looser = corpus | {"filtered": {"rule_sets": [], "max_benchmark_coverage": None}}
+    assert materialize(warehouse, looser, ["filtered"]).success
+    assert dropped(warehouse) == {}
+
+    assert materialize(warehouse, corpus, ["deduped"]).success
+    with pytest.raises(Exception, match="Materialize contamination first"):
+        materialize(warehouse, corpus, ["filtered"])
+
+
+def test_trace_names_the_item(warehouse, corpus):
+    assert materialize(warehouse, corpus, STAGES).success
+    warehouse.release_run()
+    told = CliRunner().invoke(app, ["trace", "renumbered", "--database", str(warehouse.path)])
+    assert "filtered: DROPPED by contaminated: it holds 100% of a benchmark's item, more than 50%" in told.stdout
+    assert "holds sums q0, question: 100% of its n-grams" in told.stdout
+
+
+def test_without_benchmarks_nothing_is_looked_for_and_filtered_runs_also_without_the_stage(warehouse, corpus):
+    del corpus["contamination"]
+    assert materialize(warehouse, corpus, STAGES).success
+    assert warehouse.rows("contamination.matches") == warehouse.rows("contamination.parts") == 0
+    assert dropped(warehouse) == {}
+
+
+def test_filtered_runs_where_contamination_never_did(warehouse, corpus):
+    assert materialize(warehouse, corpus, ["raw", "cleaned", "deduped", "filtered"]).success
+    assert warehouse.rows("filtered.records") == 3
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "told"),
+    [
+        ({"path": "nowhere.jsonl"}, "there is no file"),
+        ({"fields": ["qestion"]}, "none of its 4 items has text in qestion"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_read_stops_the_stage_and_says_so(warehouse, corpus, benchmark, told):
+    corpus["contamination"]["benchmarks"][0] |= benchmark
+    with pytest.raises(Exception, match=told):
+        materialize(warehouse, corpus, STAGES)
+
+
+def test_a_broken_line_of_a_benchmark_is_named(warehouse, corpus, tmp_path):
+    (tmp_path / "sums.jsonl").write_text('{"question": "fine"}\n{"question": \n')
+    with pytest.raises(Exception, match=r"Source 'sums': sums\.jsonl, line 2"):
+        materialize(warehouse, corpus, STAGES)
