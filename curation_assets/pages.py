@@ -41,6 +41,13 @@ def materialized(
 ) -> dg.MaterializeResult:
     """Describe an asset that has just been built. main: the table whose rows the asset is counted by."""
     asset = asset_of(main)
+    with warehouse.reading():
+        metadata = _described(warehouse, asset, main)
+    metadata |= {name: dg.MetadataValue.md(embed(figure)) for name, figure in (plots or {}).items()}
+    return dg.MaterializeResult(metadata=metadata | extra)
+
+
+def _described(warehouse: Warehouse, asset: str, main: str) -> dict[str, Any]:
     built = [name for name in tables() if asset_of(name) == asset and not name.endswith(".decisions")]
     built = [name for name in built if warehouse.has_table(name)]
     run = warehouse.query(
@@ -64,8 +71,7 @@ def materialized(
     }
     if len(rules):
         metadata["dropped_by_rule"] = dg.MetadataValue.md(markdown_table(rules))
-    metadata |= {name: dg.MetadataValue.md(embed(figure)) for name, figure in (plots or {}).items()}
-    return dg.MaterializeResult(metadata=metadata | extra)
+    return metadata
 
 
 def column_schema(warehouse: Warehouse, built: list[str], main: str) -> dg.TableSchema:

@@ -20,9 +20,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from csv import writer as csv_writer
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -52,6 +54,9 @@ DatabaseError = duckdb.Error
 
 CHAIN_START = "0" * 64
 """previous_hash of the first row of ledger.runs that is chained."""
+
+_reading: ContextVar[Mapping[str, duckdb.DuckDBPyConnection]] = ContextVar("reading", default=MappingProxyType({}))
+"""Connections that `reading` holds open in this thread, by database."""
 
 _held_run_locks: dict[str, FileLock] = {}
 """Run locks this process holds, by database. A run is one process; they end with it at the latest."""
@@ -95,6 +100,9 @@ class Warehouse(DuckDBResource):
 
         Raises NoSuchDatabaseError when a database that does not exist is to be read.
         """
+        if read_only and (held := _reading.get().get(str(self.path))):
+            yield held
+            return
         if read_only and not self.path.exists():
             raise NoSuchDatabaseError(
                 f"There is no database at {self.path}. `curate run` makes one; --database names another."
@@ -112,6 +120,16 @@ class Warehouse(DuckDBResource):
                 yield connection
             finally:
                 connection.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let every query made inside have one connection: opening the file costs more than most of them. Nothing may be written inside."""
+        with self.get_connection(read_only=True) as connection:
+            token = _reading.set({**_reading.get(), str(self.path): connection})
+            try:
+                yield
+            finally:
+                _reading.reset(token)
 
     def _refuse_other_files(self) -> None:
         """A DuckDB file has DUCK after its 8-byte checksum; anything else given as --database is a mistake."""

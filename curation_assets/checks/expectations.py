@@ -178,13 +178,15 @@ def expectation_checks(asset: str) -> dg.AssetChecksDefinition:
         ],
     )
     def check(warehouse: Warehouse):  # noqa: ANN202 - a generator of check results, which dagster reads itself
-        frame = scalar_columns(warehouse, MAIN_TABLES[asset])
         columns = list(tables()[MAIN_TABLES[asset]].columns)
+        with warehouse.reading():
+            frame = scalar_columns(warehouse, MAIN_TABLES[asset])
+            missing = missing_columns(warehouse, MAIN_TABLES[asset], columns)
         for severity, level in (("critical", dg.AssetCheckSeverity.ERROR), ("warning", dg.AssetCheckSeverity.WARN)):
             suite = [expect for expect in SUITES[asset] if expect.severity == severity]
             failures = broken(frame, suite)
             if severity == "critical":
-                failures += missing_columns(warehouse, MAIN_TABLES[asset], columns)
+                failures += missing
             yield dg.AssetCheckResult(
                 check_name=f"expectations_{severity}",
                 asset_key=dg.AssetKey(asset),
