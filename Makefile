@@ -11,7 +11,7 @@ demo: .venv/installed  ## curate the text of this Python environment, from raw t
 
 test: .venv/installed-dev  ## lint and run the tests
 	$(BIN)/ruff check .
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 ui: .venv/installed  ## Dagster's UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev --host 127.0.0.1 --port 3000

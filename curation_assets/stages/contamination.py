@@ -10,13 +10,14 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from curation_assets import readers
-from curation_assets.algorithms.decontamination import NGRAM_WORDS
 from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.stages import OWNERS
 from curation_assets.stages.deduped import deduped
 from curation_assets.warehouse import Spool, StaleError, Warehouse
 
+NGRAM_WORDS = 8
+"""PaLM's, see algorithms/decontamination.py, which is imported late: that compiles its kernels."""
 KEPT_FROM = 0.2
 """Coverage from which a match is kept as evidence; below it one shared phrase is enough."""
 MOST_CHARS_OF_EVIDENCE = 500
@@ -164,7 +165,7 @@ def look_for(
     """Compare every record with the parts: rows of contamination.matches, and of contamination.parts."""
     if not len(parts):
         return NO_MATCHES, pl.DataFrame(schema=PARTS)
-    from curation_assets.algorithms import decontamination  # compiles its kernels on import
+    from curation_assets.algorithms import decontamination
 
     ngrams = decontamination.ngrams_of(parts["text"], config.ngram_words)
     ids: list[str] = []
