@@ -191,11 +191,17 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
     if _dropped(verdicts):
         for verdict in verdicts.filter(pl.col("verdict") == "drop").iter_rows(named=True):
             yield f"{stage}: DROPPED by {verdict['rule']}{_reason(verdict)} {when}"
-            if verdict["rule"] in ("cluster_dropped", "cluster_review", "left_out"):
+            if verdict["rule"] == "override":
+                yield from _override_lines(warehouse, record_id)
+            if verdict["rule"] in ("cluster_dropped", "cluster_review"):
                 said = warehouse.value("select reason from curated_set.scores where record_id = $id", id=record_id)
                 yield f"  the reason given: {_excerpt(said or 'none', 200)}"
             if verdict["rule"] == "contaminated":
                 yield from _benchmark_lines(warehouse, record_id)
+        return
+    if first["rule"] == "override":
+        yield f"{stage}: kept by a person's verdict {when}"
+        yield from _override_lines(warehouse, record_id)
         return
     draw = f" (draw {first['value']:.4g} ≤ {first['threshold']:.4g})" if first["rule"] == "selected" else ""
     yield f"{stage}: kept, {STAGE_DONE[stage]}{draw} {when}"
@@ -210,6 +216,13 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
             yield f"  stands for {copy['kind']} duplicate {copy['source_record_id']} ({evidence})"
         if len(copies) > SHOWN_DUPLICATES:
             yield f"  … and for {len(copies) - SHOWN_DUPLICATES:,} more"
+
+
+def _override_lines(warehouse: Warehouse, record_id: str) -> Iterator[str]:
+    """Who decided on a record by hand, when and why; all entries, for a decision may be older than the last."""
+    for entry in ask(warehouse, "overrides_of_record", record_id=record_id).iter_rows(named=True):
+        what = {"keep": "keep", "drop": "drop", "none": "let the rules decide"}[entry["verdict"]]
+        yield f"  {entry['decided_at']:%Y-%m-%d %H:%M} {entry['decided_by']}: {what}, {_excerpt(entry['reason'], 200)}"
 
 
 def _benchmark_lines(warehouse: Warehouse, record_id: str) -> Iterator[str]:
@@ -237,7 +250,7 @@ def _reason(decision: dict[str, Any]) -> str:
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
         "outlier": f": its outlier score {value:.4g} is above {threshold:.4g}",
         "contaminated": f": it holds {value:.0%} of a benchmark's item, more than {threshold:.0%}",
-        "left_out": ": a person keeps it out",
+        "override": ": a person keeps it out",
         "cluster_capped": ": it is not among the records of its cluster that its cap lets into the draw",
     }
     if decision["rule"] in words:

@@ -110,13 +110,12 @@ def accounts(
 
 
 def advice(strong: list[dict[str, Any]]) -> list[str]:
-    """What to do about records that are blamed strongly, as sentences with the settings to copy."""
+    """What to do about records that are blamed strongly, as sentences with the commands and settings to copy."""
     if not strong:
         return [
             "No record is blamed strongly: the output may be the model's own, or come from what it was trained on before."
         ]
-    left_out = ", ".join(f"{{record_id: {row['record_id']}, reason: taught a bad output}}" for row in strong)
-    told = [f"One record: curated_set.left_out: [{left_out}] keeps it out, with the reason in the ledger."]
+    told = [f"One record: curate override {row['record_id']} drop --reason 'taught a bad output'" for row in strong]
     clusters = [row["cluster_id"] for row in strong]
     if repeated := sorted({cluster for cluster in clusters if clusters.count(cluster) > 1}):
         actions = ", ".join(f"{{cluster_id: {cluster}, action: review}}" for cluster in repeated)

@@ -21,6 +21,7 @@ from curation_assets.erase_command import erase
 from curation_assets.home import dagster_home, lasting_path
 from curation_assets.labelling.commands import label_app
 from curation_assets.openlineage_command import openlineage
+from curation_assets.override_command import override
 from curation_assets.release_commands import release, verify
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ for command in (audit, diff, trace, why_not, erase):
     app.command()(command)
 app.command()(blame)
 app.command()(openlineage)
+app.command()(override)
 app.command()(release)
 app.command()(verify)
 app.add_typer(label_app, name="label")

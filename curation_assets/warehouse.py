@@ -52,6 +52,15 @@ NOT_CONTENT = ("run_id", "path", "source_config")
 DatabaseError = duckdb.Error
 """What DuckDB raises, for modules that may not import it."""
 
+OVERRIDES = "overrides.entries"
+"""The table of verdicts that people gave on single records."""
+
+GIVEN = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "curated_set": "filtered"}
+"""Stages that decide, with the stage whose records they decide on."""
+
+NOT_OVERRIDDEN = ("empty_text", "exact_duplicate")
+"""Rules that are no judgement: a person who keeps a record does not keep it against them."""
+
 CHAIN_START = "0" * 64
 """previous_hash of the first row of ledger.runs that is chained."""
 
@@ -520,18 +529,51 @@ class Commit:
         return self.connection.sql("from arriving").pl()
 
     def decide(self, incoming: Incoming = None, **params: Any) -> None:
-        """Run the stage's decisions.sql: its verdicts go to ledger.decisions and, for records.sql, to `decided`."""
+        """Run the stage's decisions.sql: its verdicts go to ledger.decisions and, for records.sql, to `decided`.
+
+        Where a person's verdict is in force on a record, it is the stage's.
+        """
         table = tables()[f"{self.stage}.decisions"]
         with self._incoming(incoming, table.incoming):
             self.connection.execute(f"create or replace temp table decided as {table.sql}", params or None)
+        self._override()
         self._append_decisions("select record_id, verdict, rule, value, threshold, matched_record_id from decided")
         self.rows_dropped = self.count("(select distinct record_id from decided where verdict = 'drop')")
 
     def keep_the_rest(self) -> None:
         """Record a keeping decision for every record of the stage's records that no verdict was written for."""
         self._append_decisions(
-            "select record_id, 'keep' as verdict, null as rule, null as value, null as threshold, null as matched_record_id "
+            "select record_id, 'keep' as verdict, if(record_id in (select record_id from overridden), 'override', null) as rule, "
+            "null as value, null as threshold, null as matched_record_id "
             f"from {self.stage}.records where record_id not in (select record_id from decided)"
+        )
+
+    def record_overrides(self, started: datetime, notes: dict[str, Any]) -> None:
+        """Write the verdicts in force as the decisions of stage `override`, with its run row."""
+        self.connection.execute(f"create or replace temp view in_force as {_overrides_in_force()}")
+        self._append_decisions(
+            "select record_id, verdict, 'override' as rule, null as value, null as threshold, null as matched_record_id from in_force"
+        )
+        self.notes = notes
+        self.rows_dropped = self.count("in_force where verdict = 'drop'")
+        account = {"run_id": self.run_id, "stage": self.stage, "code_version": "1", "config": "{}"}
+        account["config_hash"] = hashlib.sha256(b"1\n{}").hexdigest()
+        self.write_run_row(account, "in_force", started, None)
+
+    def _override(self) -> None:
+        """Put the verdicts of people in the place of the rules', among the records the stage was given."""
+        self.connection.execute(
+            f"create or replace temp table overridden as select record_id, verdict from ({_overrides_in_force()}) "
+            f"where record_id in (select record_id from {GIVEN[self.stage]}.records)"
+        )
+        self.connection.execute(
+            "delete from decided where coalesce(rule, '') not in (select unnest($rules)) "
+            "and record_id in (select record_id from overridden)",
+            {"rules": list(NOT_OVERRIDDEN)},
+        )
+        self.connection.execute(
+            "insert into decided by name select record_id, 'drop' as verdict, 'override' as rule from overridden "
+            "where verdict = 'drop' and record_id not in (select record_id from decided)"
         )
 
     def count(self, name: str) -> int:
@@ -611,9 +653,9 @@ class Commit:
 
 
 def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger's tables and its view where they are missing, and columns that an older database lacks."""
-    connection.execute("create schema if not exists ledger")
-    for name in ("ledger.decisions", "ledger.runs", "ledger.redactions"):
+    """Make the ledger's tables, its view and the overrides where they are missing, and columns that an older database lacks."""
+    connection.execute("create schema if not exists ledger; create schema if not exists overrides")
+    for name in ("ledger.decisions", "ledger.runs", "ledger.redactions", OVERRIDES):
         table = tables()[name]
         columns = ", ".join(f"null as {column}" for column in table.incoming)
         connection.execute(f"create or replace temp view incoming as select {columns}")
@@ -626,6 +668,10 @@ def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
                 connection.execute(f"alter table {name} add column {column} {kind}")
     connection.execute("drop view incoming")
     connection.execute(f"create or replace view ledger.current_decisions as {tables()['ledger.current_decisions'].sql}")
+
+
+def _overrides_in_force() -> str:
+    return (SQL / "audit" / "overrides_in_force.sql").read_text(encoding="utf-8")
 
 
 def _remove(database: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import materialize
 from typer.testing import CliRunner
 
-from curation_assets import blaming
+from curation_assets import blaming, overrides
 from curation_assets.cli import app
 from curation_assets.warehouse import Warehouse
 
@@ -67,17 +67,18 @@ def test_the_planted_record_is_named_first_and_what_nobody_taught_blames_nothing
     assert set(told["thresholds"]) == {"cosine", "shared_phrases", "influence"}
 
 
-def test_left_out_records_are_unlearnt_and_the_next_evaluation_says_so(taught, tmp_path):
+def test_dropped_records_are_unlearnt_and_the_next_evaluation_says_so(taught, tmp_path):
     warehouse, taught_by = taught
     cases = PLANTED[:3]
     said = blame(warehouse, tmp_path, cases)
-    assert "curated_set.left_out" in said
+    assert f"curate override {taught_by[cases[0]['output']]} drop" in said
     assert "curated_set: kept" in said  # the ledger of the record
     assert warehouse.query("select distinct output_id from eval_report.bad_outputs").height >= len(cases)
 
-    guilty = [{"record_id": taught_by[case["output"]], "reason": "a false fact"} for case in cases]
+    guilty = [overrides.Entry(taught_by[case["output"]], "drop", "a false fact") for case in cases]
+    overrides.enter(warehouse, guilty, "the editor")
     last = {"token_budget": 8_000, "vocabulary": 512}
-    ops = {"curated_set": {"budget_records": 250, "left_out": guilty}, "eval_report": last}
+    ops = {"curated_set": {"budget_records": 250}, "eval_report": last}
     assert materialize(warehouse, ops, ["curated_set", "eval_report"]).success
     warehouse.release_run()
     looks = warehouse.query(
@@ -87,11 +88,11 @@ def test_left_out_records_are_unlearnt_and_the_next_evaluation_says_so(taught, t
     of_cases = looks.filter(pl.col("output").is_in([case["output"] for case in cases]))
     assert of_cases["verdict"].str.contains("bits a byte against").all()
     assert of_cases["blamed"].sum() > of_cases["blamed_still_in"].sum()
-    reasons = warehouse.query("select rule, reason from curated_set.scores where rule = 'left_out'")
-    assert reasons.rows() == [("left_out", "a false fact")] * len(cases)
-    traced = CliRunner().invoke(app, ["trace", guilty[0]["record_id"], "--database", str(warehouse.path)]).stdout
-    assert "DROPPED by left_out: a person keeps it out" in traced
-    assert "a false fact" in traced
+    reasons = warehouse.query("select rule, reason from curated_set.scores where rule = 'override'")
+    assert reasons.rows() == [("override", "a false fact")] * len(cases)
+    traced = CliRunner().invoke(app, ["trace", guilty[0].record_id, "--database", str(warehouse.path)]).stdout
+    assert "DROPPED by override: a person keeps it out" in traced
+    assert "the editor: drop, “a false fact”" in traced
 
 
 def test_an_output_that_repeats_an_erased_record_goes_with_it(curated, tmp_path, monkeypatch):

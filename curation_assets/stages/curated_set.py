@@ -6,6 +6,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
+from curation_assets import overrides
 from curation_assets.algorithms import curriculum, holding, outliers, quotas, selection
 from curation_assets.algorithms.holding import Candidates, Verdicts
 from curation_assets.algorithms.selection import Drawn, Plan
@@ -37,6 +38,8 @@ CANDIDATES = (
     "from filtered.records as r join filtered.signals as s using (record_id) join quality_scores.scores as q using (record_id) "
     "join density.scores as d using (record_id) join clusters.assignments as a using (record_id) order by r.record_id"
 )
+NOTHING_SAID = pl.DataFrame(schema=overrides.IN_FORCE)
+NOTHING_KEPT = np.empty(0, np.int64)
 HELD_RULES = {ClusterActionKind.drop: "cluster_dropped", ClusterActionKind.review: "cluster_review"}
 
 
@@ -59,7 +62,7 @@ def curated_set(
     started = warehouse.begin()
     warehouse.require_all_records("quality_scores.scores", "density.scores", "clusters.assignments")
     candidates = warehouse.query(CANDIDATES)
-    chosen = select(candidates, warehouse.vectors()[1], config)
+    chosen = select(candidates, warehouse.vectors()[1], config, overrides.in_force(warehouse))
     with warehouse.commit(
         context, config, rows_in=len(candidates), main="curated_set.records", started=started
     ) as commit:
@@ -87,8 +90,12 @@ class Chosen(NamedTuple):
     notes: dict[str, Any]
 
 
-def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: CuratedSetConfig) -> Chosen:
-    """Choose among the candidates (rows of CANDIDATES, their vectors beside them) as the config says.
+def select(
+    candidates: pl.DataFrame, vectors: np.ndarray | None, config: CuratedSetConfig, said: pl.DataFrame = NOTHING_SAID
+) -> Chosen:
+    """Choose among the candidates (rows of CANDIDATES, their vectors beside them) as people said and the config says.
+
+    said: the overrides in force. What people keep is in without a draw and counts in the budget.
 
     Raises ValueError if there is nothing to draw from, if nothing fits the budget, or if the config names clusters or
     groups that are not there.
@@ -101,16 +108,19 @@ def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: Curated
     everyone = measures(candidates, vectors)
     refuse_unknown_clusters(config.cluster_actions, everyone.clusters)
     verdicts = holding.no_verdicts(len(candidates))
-    ids = [one.record_id for one in config.left_out]
-    left_out = np.flatnonzero(candidates["record_id"].is_in(ids).to_numpy())
-    is_outlier, notes = hold_back(verdicts, everyone, left_out, config)
+    overridden = candidates.select("record_id").join(said, on="record_id", how="left", maintain_order="left")
+    is_kept = (overridden["verdict"] == "keep").fill_null(False).to_numpy()
+    verdicts.give(np.flatnonzero(overridden["verdict"].is_not_null().to_numpy()), "override", np.nan, np.nan)
+    is_outlier, notes = hold_back(verdicts, everyone, config)
+    if len(said_of := overridden["verdict"].drop_nulls().value_counts(sort=True)):
+        notes = notes | {"overrides": dict(said_of.iter_rows())}
     if not len(verdicts.pool):
         raise ValueError(
             "curated_set: every record was held back before the draw; see cluster_actions, outliers and "
             "semantic_duplicate_cosine in the config of `curated_set`."
         )
     pool = everyone.take(verdicts.pool)
-    plan, names = plan_of(candidates[verdicts.pool], config)
+    plan, names = plan_of(candidates[verdicts.pool], config, kept_tokens=everyone.tokens[is_kept])
     plan = plan._replace(is_outlier=is_outlier[verdicts.pool])
     if config.balance is Balance.best_product:
         plan, tried = selection.best_product(pool, plan)
@@ -121,7 +131,7 @@ def select(candidates: pl.DataFrame, vectors: np.ndarray | None, config: Curated
             f"curated_set: no record fits into the budget of {plan.budget_tokens or plan.budget_records:,}; "
             f"the smallest candidate has {pool.tokens.min():,} tokens."
         )
-    scores = scores_of(candidates, verdicts, drawn, config)
+    scores = scores_of(candidates, verdicts, drawn, config, is_kept, overridden["reason"])
     return Chosen(scores, pool, drawn, plan, notes | summary(scores, drawn, names))
 
 
@@ -143,14 +153,11 @@ def refuse_unknown_clusters(actions: list[ClusterActionConfig], clusters: np.nda
             )
 
 
-def hold_back(
-    verdicts: Verdicts, everyone: Candidates, left_out: np.ndarray, config: CuratedSetConfig
-) -> tuple[np.ndarray, dict[str, Any]]:
+def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig) -> tuple[np.ndarray, dict[str, Any]]:
     """Give verdicts to what is not to be drawn; return which records are outliers (bool[n]) and what was found.
 
-    First what a person decided (left_out: rows), then semantic duplicates, then outliers.
+    First what a person decided on whole clusters, then semantic duplicates, then outliers.
     """
-    verdicts.give(left_out, "left_out", np.nan, np.nan)
     held = {one.cluster_id: HELD_RULES[one.action] for one in config.cluster_actions if one.action in HELD_RULES}
     holding.hold_back_clusters(verdicts, everyone, held)
     if config.semantic_duplicate_cosine is not None:
@@ -183,17 +190,28 @@ def score_outliers(pool: Candidates, guard: OutlierConfig, seed: int) -> np.ndar
     return outliers.cluster_spread_score(pool.distances, pool.clusters)
 
 
-def plan_of(pool: pl.DataFrame, config: CuratedSetConfig) -> tuple[Plan, list[str]]:
-    """The plan of the draw from a pool (rows of CANDIDATES), and the names of its quotas."""
+def plan_of(
+    pool: pl.DataFrame, config: CuratedSetConfig, kept_tokens: np.ndarray = NOTHING_KEPT
+) -> tuple[Plan, list[str]]:
+    """The plan of the draw from a pool (rows of CANDIDATES), and the names of its quotas.
+
+    kept_tokens: int[k], tokens of the records people keep, which are in already. Raises ValueError if they fill the budget.
+    """
     by_action = {
         action: {one.cluster_id: one.value for one in config.cluster_actions if one.action is action}
         for action in (ClusterActionKind.cap, ClusterActionKind.weight)
     }
-    records = config.budget_records or max(1, round(config.budget_share * len(pool)))
+    records = config.budget_records or max(1, round(config.budget_share * (len(pool) + len(kept_tokens))))
+    budget, kept = (config.budget_tokens or records), (kept_tokens.sum() if config.budget_tokens else len(kept_tokens))
+    if kept and kept >= budget:
+        raise ValueError(
+            f"curated_set: the {len(kept_tokens):,} records that people keep (`curate override --list`) fill the budget of {budget:,}; "
+            "raise it."
+        )
     plan = Plan(
         strategy=config.strategy,
-        budget_records=None if config.budget_tokens else min(records, len(pool)),
-        budget_tokens=config.budget_tokens,
+        budget_records=None if config.budget_tokens else min(records - len(kept_tokens), len(pool)),
+        budget_tokens=config.budget_tokens and config.budget_tokens - int(kept),
         quality_weight=config.quality_weight,
         sharpness=config.sharpness,
         max_inverse_density_ratio=config.max_inverse_density_ratio,
@@ -215,8 +233,18 @@ def plan_of(pool: pl.DataFrame, config: CuratedSetConfig) -> tuple[Plan, list[st
     )
 
 
-def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config: CuratedSetConfig) -> pl.DataFrame:
-    """Rows of curated_set.scores: one per candidate, held back or drawn."""
+def scores_of(
+    candidates: pl.DataFrame,
+    verdicts: Verdicts,
+    drawn: Drawn,
+    config: CuratedSetConfig,
+    is_kept: np.ndarray,
+    said: pl.Series,
+) -> pl.DataFrame:
+    """Rows of curated_set.scores: one per candidate, kept by a person (is_kept, bool[n]), held back or drawn.
+
+    said: people's reasons, null where nobody decided.
+    """
     pool, n = verdicts.pool, len(candidates)
 
     def spread(values: np.ndarray) -> pl.Series:
@@ -225,7 +253,7 @@ def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config
         return pl.Series(column, nan_to_null=True)
 
     verdicts.give(pool, drawn.rule, drawn.value, drawn.threshold)
-    is_selected = np.zeros(n, dtype=bool)
+    is_selected = is_kept.copy()
     is_selected[pool] = drawn.selected
     hard = curriculum.difficulty(candidates["chars"].to_numpy(), candidates["distance"].to_numpy())
     place = np.full(n, np.nan)
@@ -237,12 +265,11 @@ def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config
     )
     ids = candidates["record_id"]
     match = pl.Series(np.where(verdicts.match >= 0, verdicts.match, 0))
-    reasons_of_records = {one.record_id: one.reason for one in config.left_out}
     reasons = {one.cluster_id: one.reason for one in config.cluster_actions if one.action in HELD_RULES}
     return candidates.select("record_id", "quality", "density", "tokens").with_columns(
         weight=spread(drawn.weight),
         draw=spread(drawn.key),
-        inclusion_probability=spread(drawn.inclusion_probability),
+        inclusion_probability=pl.when(pl.Series(is_kept)).then(1.0).otherwise(spread(drawn.inclusion_probability)),
         is_selected=pl.Series(is_selected),
         difficulty=pl.Series(hard),
         position=pl.Series(place, nan_to_null=True).cast(pl.Int64),
@@ -251,7 +278,7 @@ def scores_of(candidates: pl.DataFrame, verdicts: Verdicts, drawn: Drawn, config
         threshold=pl.Series(verdicts.threshold, nan_to_null=True),
         matched_record_id=pl.when(pl.Series(verdicts.match >= 0)).then(ids.gather(match)),
         reason=pl.coalesce(
-            ids.replace_strict(reasons_of_records, default=None, return_dtype=pl.String),
+            said,
             candidates["cluster_id"].replace_strict(reasons, default=None, return_dtype=pl.String),
         ),
     )

@@ -113,13 +113,6 @@ class ClusterActionConfig(dg.Config):
         return self
 
 
-class LeftOutConfig(dg.Config):
-    """A record that a person keeps out."""
-
-    record_id: str = Field(min_length=1, description="Our id of the record.")
-    reason: str = Field(default="", description="Why; it stays with the record.")
-
-
 class Keep(str, Enum):
     """Which of two semantic duplicates stays."""
 
@@ -200,11 +193,6 @@ class CuratedSetConfig(dg.Config):
     )
     cluster_actions: list[ClusterActionConfig] = Field(
         default=[], description="What is done with single clusters: drop, cap, weight or review."
-    )
-    left_out: list[LeftOutConfig] = Field(
-        default=[],
-        description="Single records that a person keeps out, e.g. because `curate blame` named them. "
-        "One that is no candidate is passed over.",
     )
     order: Order = Field(
         default=Order.none,

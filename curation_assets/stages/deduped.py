@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
+from curation_assets import overrides
 from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.cleaned import cleaned
@@ -75,12 +76,15 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
 
 RANKED = (
     "select record_id, text, row_number() over (order by "
+    "case when list_contains($kept, record_id) then 0 when list_contains($dropped, record_id) then 2 else 1 end, "
     "case $survivor when 'longest' then -len(text) end, "
     "case $survivor when 'newest' then try_cast(record_time as timestamptz) end desc nulls last, "
     "case $survivor when 'newest' then try_cast(record_time as double) end desc nulls last, "
     "source, source_uri, source_row, record_id) - 1 as rank from cleaned.records"
 )
-"""Every record with its place in the order of survival, 0 the first to be kept."""
+"""Every record with its place in the order of survival, 0 the first to be kept: what people keep, then the rest, then what they drop."""
+
+PEOPLE = {"kept": "keep", "dropped": "drop"}
 
 
 def _find(warehouse: Warehouse, config: DedupedConfig) -> tuple[int, pl.DataFrame]:
@@ -94,7 +98,9 @@ def _find(warehouse: Warehouse, config: DedupedConfig) -> tuple[int, pl.DataFram
             ids.extend(batch["record_id"].to_pylist())
             yield batch["text"]
 
-    with warehouse.spooled(RANKED, survivor=config.survivor.value) as spool:
+    said = overrides.in_force(warehouse)
+    by_people = {name: said.filter(verdict=verdict)["record_id"].to_list() for name, verdict in PEOPLE.items()}
+    with warehouse.spooled(RANKED, survivor=config.survivor.value, **by_people) as spool:
         order = np.concatenate(
             [np.empty(0, np.int64), *(batch["rank"].to_numpy() for batch in spool.batches(columns=["rank"]))]
         )

@@ -276,3 +276,24 @@ def test_impossible_configs_are_refused_with_what_to_do(candidates, vectors):
     ):
         with pytest.raises(ValidationError):
             CuratedSetConfig(**bad)
+
+
+def test_what_people_keep_is_in_without_a_draw_and_counts_in_the_budget(candidates):
+    ids = candidates["record_id"]
+    said = pl.DataFrame(
+        {
+            "record_id": [ids[0], ids[1], ids[2], "unknown"],
+            "verdict": ["keep", "keep", "drop", "keep"],
+            "reason": list("abcd"),
+        }
+    )
+    config = CuratedSetConfig(budget_records=10, semantic_duplicate_cosine=None)
+    scores = select(candidates, None, config, said).scores
+    mine = scores.filter(pl.col("record_id").is_in(ids[:3].to_list()))
+    assert mine["is_selected"].to_list() == [True, True, False]
+    assert mine["rule"].to_list() == ["override"] * 3
+    assert mine["reason"].to_list() == ["a", "b", "c"]
+    assert mine["inclusion_probability"].to_list() == [1.0, 1.0, None]
+    assert scores["is_selected"].sum() == 10
+    with pytest.raises(ValueError, match="fill the budget of 2"):
+        select(candidates, None, CuratedSetConfig(budget_records=2), said)

@@ -1,5 +1,5 @@
 -- One row per candidate: selected or not, and by which rule.
--- Rules that drop: left_out (a person's verdict on the record), cluster_dropped and cluster_review (a person's verdict on its cluster), semantic_duplicate, outlier,
+-- Rules that drop: override (a person's verdict on the record), cluster_dropped and cluster_review (a person's verdict on its cluster), semantic_duplicate, outlier,
 -- cluster_capped, over_quota (the same draw without quotas would take it, or its quota is 0), longer_than_budget (or than
 -- its quota's part of it), not_selected.
 select

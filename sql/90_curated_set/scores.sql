@@ -7,7 +7,7 @@ select
   tokens::bigint as tokens,             -- estimated tokens (4 bytes of UTF-8 each)
   weight::double as weight,             -- what it weighed in the draw; null where it was held back or nothing is weighed
   draw::double as draw,                 -- order of taking, smallest first: exponential key, or rank where there is no chance
-  inclusion_probability::double as inclusion_probability,  -- chance in this draw; 1 or 0 where there is none; null if held back
+  inclusion_probability::double as inclusion_probability,  -- chance in this draw; 1 or 0 where there is none, 1 where a person keeps it; null if held back
   is_selected::boolean as is_selected,  -- whether it is in the curated set
   difficulty::double as difficulty,     -- mean rank of its length and of its distance to the cluster's centroid, 0 to 1
   position::bigint as position,         -- its place in training, from 1; null where not selected
@@ -15,5 +15,5 @@ select
   value::double as value,               -- what the rule looked at
   threshold::double as threshold,       -- what the value was held against
   matched_record_id::varchar as matched_record_id,  -- the record it is a semantic duplicate of
-  reason::varchar as reason             -- what a person gave as reason to leave it out, or to drop or review its cluster
+  reason::varchar as reason             -- what a person gave as reason to keep or drop it, or to drop or review its cluster
 from incoming

@@ -1,0 +1,96 @@
+"""`curate override`: a person's verdict on single records, with a reason, which every stage obeys."""
+
+import csv
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation_assets.command_line import FAILED, NOT_FOUND, Database, messages_for_the_reader, warehouse_at
+
+if TYPE_CHECKING:
+    from curation_assets.overrides import Entry
+    from curation_assets.warehouse import Warehouse
+
+
+def override(
+    record: Annotated[
+        str | None, typer.Argument(help="Our id (or its first eight characters), the owner's id, or a text.")
+    ] = None,
+    verdict: Annotated[
+        str | None, typer.Argument(help="keep, drop, or none to let the rules decide again.", metavar="keep|drop|none")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why. It is shown wherever the record is explained.")] = "",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who decides. Default: the name you are logged in with.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", help="Verdicts from a CSV file with columns record, verdict, reason.", dir_okay=False, exists=True
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the verdicts in force.")] = False,
+    database: Database = None,
+) -> None:
+    """Keep or drop single records whatever the rules say; who and why stays in the ledger.
+
+    Takes effect with the next run of each stage. The same words twice, or none, are not kept by it.
+    """
+    from curation_assets import overrides
+
+    if [show, file is not None, record is not None].count(True) != 1:
+        raise typer.BadParameter("give a RECORD and a verdict, or --file, or --list.")
+    if record is not None and verdict is None:
+        raise typer.BadParameter("say what is to become of the record: keep, drop or none.")
+    with messages_for_the_reader():
+        warehouse = warehouse_at(database)
+        if show:
+            for row in overrides.in_force(warehouse).iter_rows(named=True):
+                when = f"{row['decided_at']:%Y-%m-%d %H:%M} UTC"
+                print(f"{row['verdict']:<4} {row['record_id']}  {when}  {row['decided_by']}: {row['reason']}")
+            return
+        try:
+            one = () if file else [overrides.Entry(_the_record(warehouse, record), verdict, reason)]
+            entries = one or _entries_of(warehouse, file)
+            run_id = overrides.enter(warehouse, entries, by or getpass.getuser())
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(FAILED) from error
+        for entry in entries:
+            print(f"{entry.verdict}: {entry.record_id}")
+        print(f"In the ledger as {run_id}. `curate run` applies it.")
+
+
+def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
+    """The verdicts of a CSV file. Raises ValueError naming the row that can't be read."""
+    from curation_assets.overrides import Entry
+
+    entries = []
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        rows = csv.DictReader(opened)
+        if missing := {"record", "verdict", "reason"} - set(rows.fieldnames or []):
+            raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
+        for row in rows:
+            try:
+                entries.append(Entry(_the_record(warehouse, row["record"]), row["verdict"] or "", row["reason"] or ""))
+            except ValueError as error:
+                raise ValueError(f"{file}, row {rows.line_num}: {error}") from error
+    return entries
+
+
+def _the_record(warehouse: "Warehouse", given: str) -> str:
+    """Our id of the one record meant. Raises ValueError if several are; exits with NOT_FOUND if none is."""
+    from curation_assets import audit
+
+    found = audit.find(warehouse, given, is_text=False).records
+    if not found:
+        print(
+            f"No record has the id '{given[:100]}', neither ours nor an owner's, in {warehouse.path}.", file=sys.stderr
+        )
+        raise typer.Exit(NOT_FOUND)
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} records answer to '{given[:100]}'; give our id of one: {', '.join(found[:5])}.")
+    return found[0]

@@ -1,0 +1,129 @@
+"""What a person decides on single records holds in every stage, says who and why, and can be taken back."""
+
+import json
+
+import pytest
+from conftest import materialize
+from typer.testing import CliRunner
+
+from curation_assets import overrides
+from curation_assets.audit_chain import verify_ledger
+from curation_assets.cli import app
+
+STAGES = ["raw", "cleaned", "deduped", "filtered"]
+STORY = "On the first morning of the fair the baker of the village opened her door to find the whole square white and nobody about."
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    texts = {
+        "short": "Too short.",
+        "fine": f"{STORY} She swept the step and lit the lamp, for the bread had to be sold on that day and on no other. "
+        "By noon they had all come, with sledges and with children, and not one loaf was left to be sold to the people of the mill.",
+        "copy": STORY + " It was a Monday.",
+        "copied": STORY + " It was a Friday.",
+        "twin": "Exactly the same words as its twin has.",
+        "twin-too": "Exactly the same words as its twin has.",
+    }  # fmt: skip
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
+    return {"raw": {"sources": [{"name": "texts", "path": str(source)}]}, "filtered": {"rule_sets": ["gopher_quality"]}}
+
+
+def said(warehouse, *arguments):
+    return CliRunner().invoke(app, ["override", *arguments, "--database", str(warehouse.path)])
+
+
+def kept(warehouse, stage="filtered"):
+    return set(warehouse.query(f"select source_record_id as id from {stage}.records")["id"])
+
+
+def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, corpus):
+    corpus["filtered"]["short_text_median_words"] = 0
+    assert materialize(warehouse, corpus, STAGES).success
+    before = kept(warehouse)
+    assert "short" not in before and "fine" in before
+    warehouse.release_run()
+    for arguments in (["short", "keep"], ["fine", "drop"]):
+        result = said(warehouse, *arguments, "--reason", "so says the editor", "--by", "the editor")
+        assert result.exit_code == 0, result.output
+
+    assert materialize(warehouse, corpus, STAGES).success
+    assert kept(warehouse) == before - {"fine"} | {"short"}
+    assert "fine" not in kept(warehouse, "cleaned")
+    verdicts = warehouse.query(
+        "select r.source_record_id as id, d.stage, d.verdict from ledger.current_decisions as d join raw.records as r using (record_id) "
+        "where d.rule = 'override' and d.stage <> 'override' order by all"
+    )
+    assert verdicts.rows() == [
+        ("fine", "cleaned", "drop"),
+        *(("short", stage, "keep") for stage in ("cleaned", "deduped", "filtered")),
+    ]
+    assert "the editor: so says the editor" in said(warehouse, "--list").stdout
+    warehouse.release_run()
+    traced = CliRunner().invoke(app, ["trace", "fine", "--database", str(warehouse.path)]).stdout
+    assert "cleaned: DROPPED by override: a person keeps it out" in traced
+    assert "the editor: drop, “so says the editor”" in traced
+    assert not verify_ledger(warehouse)
+
+    for record in ("short", "fine"):
+        assert said(warehouse, record, "none", "--reason", "a mistake").exit_code == 0
+    assert materialize(warehouse, corpus, STAGES).success
+    assert kept(warehouse) == before
+    assert not len(overrides.in_force(warehouse))
+
+
+def test_a_kept_record_survives_its_near_duplicates_and_its_twin_but_the_same_words_are_never_kept_twice(
+    warehouse, corpus
+):
+    assert materialize(warehouse, corpus, STAGES).success
+    lost = {"copy", "copied", "twin", "twin-too"} - kept(warehouse, "deduped")
+    assert len(lost) == 2
+    near, twin = sorted(lost)
+    warehouse.release_run()
+    for record in lost:
+        assert said(warehouse, record, "keep", "--reason", "this one").exit_code == 0
+    assert materialize(warehouse, corpus, STAGES).success
+    survivors = kept(warehouse, "deduped")
+    assert near in survivors and twin in survivors
+    assert {"twin", "twin-too"} - survivors  # one of them only
+    assert not warehouse.query("select text_hash from deduped.records group by text_hash having count(*) > 1").height
+
+
+def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
+    assert materialize(warehouse, corpus, STAGES).success
+    survivor = min({"twin", "twin-too"} & kept(warehouse, "deduped"))
+    warehouse.release_run()
+    assert said(warehouse, survivor, "drop", "--reason", "not this one").exit_code == 0
+    for selection in (["deduped"], STAGES):  # also where cleaned has not run since
+        assert materialize(warehouse, corpus, selection).success
+        assert {"twin", "twin-too"} & kept(warehouse, "deduped") == {"twin", "twin-too"} - {survivor}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "code"),
+    [
+        (["nobody", "drop", "--reason", "x"], "No record has the id 'nobody'", 3),
+        (["fine", "burn", "--reason", "x"], "'burn' is no verdict; choose keep, drop or none.", 1),
+        (["fine", "drop"], "A verdict needs a reason", 1),
+        (["fine"], "say what is to become of the record", 2),
+    ],
+)
+def test_what_cannot_be_entered_is_said_and_changes_nothing(warehouse, corpus, arguments, told, code):
+    assert materialize(warehouse, corpus, ["raw"]).success
+    warehouse.release_run()
+    result = said(warehouse, *arguments)
+    assert (result.exit_code, told in " ".join(result.output.replace("│", " ").split())) == (code, True), result.output
+    assert not len(overrides.in_force(warehouse))
+
+
+def test_a_file_of_verdicts_is_taken_whole_or_not_at_all(warehouse, corpus, tmp_path):
+    assert materialize(warehouse, corpus, ["raw"]).success
+    warehouse.release_run()
+    table = tmp_path / "verdicts.csv"
+    table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,\n")
+    assert "needs a reason" in said(warehouse, "--file", str(table)).output
+    assert not len(overrides.in_force(warehouse))
+    table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,a proverb\n")
+    assert said(warehouse, "--file", str(table)).exit_code == 0
+    assert overrides.in_force(warehouse)["verdict"].sort().to_list() == ["drop", "keep"]
