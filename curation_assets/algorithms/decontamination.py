@@ -2,7 +2,8 @@
 
 A record that was copied from a benchmark shares most of the item's word n-grams; one that merely speaks of the same things, or
 quotes what the item quotes, shares a few. So the measure is the share of an item's n-grams that the record holds, not one hit:
-DataTrove drops on a single 12-gram, and audits of that rule find mostly public passages, code and option lists. N-grams that are
+PaLM calls an item contaminated from 70 % of its 8-grams (Chowdhery et al. 2022,
+arXiv 2204.02311, section 8); DataTrove drops on a single 12-gram, and audits of that rule find mostly public passages, code and option lists. N-grams that are
 common are exempt (see `common_ngrams`).
 
 Words are those of `words.py`, each number taken for 0, so that an item whose numbers were exchanged is still the same item.
@@ -18,9 +19,6 @@ from numba import njit, types
 
 from curation_assets.algorithms.shingles import shingle
 from curation_assets.algorithms.words import words
-
-NGRAM_WORDS = 8
-"""PaLM's (Chowdhery et al. 2022, arXiv 2204.02311, section 8, which calls an item contaminated from 70 % of its 8-grams)."""
 
 _NUMBER = r"\d+(?:[.,:]\d+)*"
 _FILTER_BITS = 26  # a bit array of 8 MiB that passes over nearly every n-gram of a corpus before it is searched for
@@ -52,7 +50,7 @@ def same_numbers(texts: pl.Series) -> pl.Series:
     return texts.str.replace_all(_NUMBER, "0")
 
 
-def ngrams_of(parts: pl.Series, n: int = NGRAM_WORDS) -> Ngrams:
+def ngrams_of(parts: pl.Series, n: int) -> Ngrams:
     """Prepare the texts of a benchmark's parts (questions, answers; a null has no n-grams) to be looked for.
 
     >>> ngrams_of(pl.Series(["a b c d", "b c d", "c"]), 3).n_ngrams.tolist()

@@ -89,7 +89,7 @@ def test_the_longest_run_is_the_evidence():
 
 
 def test_no_parts_and_no_texts_give_no_rows():
-    ngrams = ngrams_of(pl.Series([], dtype=pl.String))
+    ngrams = ngrams_of(pl.Series([], dtype=pl.String), 8)
     found = hits([pa.array(["a b c d e f g h i"])], ngrams)
     assert coverage(found, ngrams, np.zeros(0, bool)).is_empty()
-    assert hits([], ngrams_of(pl.Series(["a b c d e f g h"]))).is_empty()
+    assert hits([], ngrams_of(pl.Series(["a b c d e f g h"]), 8)).is_empty()
