@@ -1,10 +1,10 @@
 """Which texts hold the items of a benchmark, and how much of each item.
 
 A record that was copied from a benchmark shares most of the item's word n-grams; one that merely speaks of the same things, or
-quotes what the item quotes, shares a few. So the measure is the share of an item's n-grams that the record holds, not one hit:
-PaLM calls an item contaminated from 70 % of its 8-grams (Chowdhery et al. 2022,
-arXiv 2204.02311, section 8); DataTrove drops on a single 12-gram, and audits of that rule find mostly public passages, code and option lists. N-grams that are
-common are exempt (see `common_ngrams`).
+quotes what the item quotes, shares a few. So the measure is the share of an item's n-grams that the record holds, not one hit.
+PaLM calls an item contaminated from 70 % of its 8-grams (Chowdhery et al. 2022, arXiv 2204.02311, section 8); DataTrove drops on a
+single 12-gram, and audits of that rule find mostly public passages, code and option lists. N-grams that are common are exempt (see
+`common_ngrams`).
 
 Words are those of `words.py`, each number taken for 0, so that an item whose numbers were exchanged is still the same item.
 """
