@@ -43,6 +43,7 @@ from curation_assets.algorithms.label_rounds import Round, is_evaluation, pool_w
 FIRST_LABELS, MOST_TRAINING = 10, 300
 ROUNDS, ROUND_SIZE, EVALUATION_SHARE = 10, 49, 0.37
 SLIP, CROWD_KAPPA = 0.05, 0.6
+SHARES = {"pair_share": 0.3, "uncertain_share": 0.65, "random_share": 0.05}  # less at random than the product's default
 
 DECISIONS = {
     "most-probable": lambda classifier, vectors: label_classifier.probabilities(classifier, vectors).argmax(axis=1),
@@ -308,8 +309,8 @@ def strategies() -> dict[str, Pick]:
 
 
 def ours(vectors: np.ndarray, probabilities: np.ndarray, size: int, labelled: np.ndarray, seed: int) -> Queue:
-    """The product's queue as it is."""
-    return next_items(vectors, probabilities, size, labelled=labelled, seed=seed)
+    """The product's queue, with a mix of its own: SHARES."""
+    return next_items(vectors, probabilities, size, labelled=labelled, seed=seed, **SHARES)
 
 
 def uncertainty(
@@ -369,7 +370,7 @@ def print_scale(n: int) -> None:
         positive = 1 / (1 + np.exp(-8 * (scores - np.quantile(scores, 1 - share))))
         started = time.perf_counter()
         probabilities = np.column_stack([1 - positive, positive])
-        _, spent = cpu_timed(partial(next_items, vectors, probabilities, 300, labelled=labelled))
+        _, spent = cpu_timed(partial(next_items, vectors, probabilities, 300, labelled=labelled, **SHARES))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"| {share:.0%} | {time.perf_counter() - started:.1f} | {spent:.1f} | {peak:,.0f} |", flush=True)
 

@@ -20,6 +20,9 @@ from typing import NamedTuple
 import sqlglot
 from sqlglot import exp
 from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope
+from sqlglot.schema import MappingSchema
 
 SQL = Path(__file__).parent / "sql"
 
@@ -108,12 +111,18 @@ def column_lineage(name: str) -> dict[str, tuple[tuple[str, str], ...]]:
     for source in query.find_all(exp.Table):
         if source.name in ("incoming", "decided") and not source.db:
             source.set("db", exp.to_identifier("temporary"))
-    return {column: _sources(table, column, query, schema) for column in table.columns}
+    known = MappingSchema(schema, dialect="duckdb")
+    qualified = qualify(query, schema=known, dialect="duckdb", validate_qualify_columns=False, identify=False)
+    scope = build_scope(qualified)  # once for all columns: it takes most of the time
+    return {column: _sources(table, column, scope, known) for column in table.columns}
 
 
-def _sources(table: Table, column: str, query: exp.Query, schema: dict) -> tuple[tuple[str, str], ...]:
+def _sources(table: Table, column: str, scope: Scope, schema: MappingSchema) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
-    for node in lineage(column, query.copy(), schema=schema, dialect="duckdb").walk():
+    of_column = lineage(
+        column, scope.expression, schema=schema, dialect="duckdb", scope=scope, trim_selects=False, copy=False
+    )
+    for node in of_column.walk():
         if not isinstance(node.source, exp.Table):
             continue
         short = node.name.rsplit(".", 1)[-1].strip('"')

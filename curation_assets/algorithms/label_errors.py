@@ -8,7 +8,6 @@ region of texts are learnt with the rest and not found.
 import warnings
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from curation_assets.algorithms import label_classifier
 
@@ -47,14 +46,11 @@ def out_of_sample_probabilities(
         np.arange(len(labels)) % folds
     )  # neighbours in this order are of one class, so every part has its share
     found = np.empty((len(labels), classes), dtype=np.float32)
-    with threadpool_limits(
-        1, user_api="blas"
-    ):  # the fits' many small products take twenty times as long on two busy cores
-        for held in range(folds):
-            others = shuffled[part[shuffled] != held]
-            rows, weights = _balanced(others, labels, classes, train_records)
-            model = label_classifier.fit(vectors[rows], labels[rows], classes=classes, item_weights=weights, seed=seed)
-            found[part == held] = label_classifier.probabilities(model, vectors[part == held])
+    for held in range(folds):
+        others = shuffled[part[shuffled] != held]
+        rows, weights = _balanced(others, labels, classes, train_records)
+        model = label_classifier.fit(vectors[rows], labels[rows], classes=classes, item_weights=weights, seed=seed)
+        found[part == held] = label_classifier.probabilities(model, vectors[part == held])
     return found
 
 

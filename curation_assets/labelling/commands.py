@@ -36,7 +36,11 @@ def label(
     ] = None,
     adjudicate: Annotated[bool, typer.Option("--adjudicate", help="Open the disputed items, to settle them.")] = False,
     hide_guess: Annotated[
-        bool, typer.Option("--hide-guess", help="Never show what the model thought, not even after the answer.")
+        bool,
+        typer.Option(
+            "--hide-guess",
+            help="Never show what the model thought, not even afterwards; then more than the last answer can be taken back.",
+        ),
     ] = False,
     database: Database = None,
 ) -> None:
@@ -64,7 +68,7 @@ def label(
                 f"Port {port} is taken ({error.strerror}); give another, or none to let one be found.", file=sys.stderr
             )
             raise typer.Exit(USAGE) from error
-        desk, token = Desk(warehouse), secrets.token_urlsafe(24)
+        desk, token = Desk(warehouse, shows_guess=not hide_guess), secrets.token_urlsafe(24)
         desk.start()
         desk.is_read.wait(READ_SECONDS)
         if desk.problem:
@@ -75,7 +79,7 @@ def label(
             f"The labelling page of {warehouse.path}; who has this link can label (Ctrl+C ends it):\n\n  {shown}\n",
             flush=True,
         )
-        serve(desk, found, token, shows_guess=not hide_guess)
+        serve(desk, found, token)
         desk.stop()
         print("Every answer is on disk; `curate run --select label_round` takes them in.")
 

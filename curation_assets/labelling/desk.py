@@ -25,13 +25,15 @@ from curation_assets.labelling.standing import (
     next_disputed,
     next_item,
     next_passed,
+    next_passed_dispute,
     progress,
+    tells_of_open_items,
 )
 from curation_assets.progress import logger
 from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError, Warehouse
 
-MODES = {"label": "expert", "again": "expert", "adjudicate": "adjudicator"}
-"""What a rater can do, and the role in which the answers count."""
+MODES = {"label": "expert", "again": "expert", "adjudicate": "adjudicator", "adjudicate_again": "adjudicator"}
+"""What a rater can do, and the role in which the answers count; again: what they passed over before."""
 
 OFFER_SECONDS = 900
 """So long an item that is on somebody's screen is kept for them (ours)."""
@@ -62,8 +64,8 @@ class Offer(NamedTuple):
     """When it was last shown."""
 
 
-class Previous(NamedTuple):
-    """A rater's last answer, with what was hidden before it."""
+class Answered(NamedTuple):
+    """A rater's answer with its item."""
 
     act: Mapping[str, Any]
     item: Item | None
@@ -76,7 +78,10 @@ class View(NamedTuple):
     snapshot: Snapshot
     item: Item | None
     progress: Progress
-    previous: Previous | None
+    previous: Answered | None
+    """The rater's last answer, which they can take back; what the model thought of it stays hidden."""
+    settled: Answered | None
+    """The label given before that, where it can no longer be taken back and what the model thought of it may be shown."""
     is_guideline_new: bool
     """Whether the guideline has changed since the rater's last answer."""
     votes: list[Mapping[str, Any]]
@@ -90,10 +95,17 @@ class View(NamedTuple):
 
 
 class Desk:
-    """The state that all raters of one server share. Every method may be called from any thread."""
+    """The state that all raters of one server share. Every method may be called from any thread.
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    Where the model's guess is shown, no answer is given knowing it: a rater can take back their last answer alone, and the
+    guess on a label, with the reason it was queued, is shown to them once another answer has followed it and its partner
+    is closed to them too. After `unsure` or a skip it is not shown, since the item may come again.
+    Without the guess (shows_guess=False) a rater can take back one answer after another.
+    """
+
+    def __init__(self, warehouse: Warehouse, *, shows_guess: bool = True) -> None:
         self.warehouse = warehouse
+        self.shows_guess = shows_guess
         self.snapshot: Snapshot | None = None
         self.problem: str | None = None
         """Why the database could not be read last time, in words."""
@@ -192,17 +204,19 @@ class Desk:
                 earlier = offers.get(rater)
                 is_fresh = earlier is None or now - earlier.seen > OFFER_SECONDS
                 offers[rater] = Offer(now if is_fresh else earlier.shown, now)
-            last = self._standing.last(role, rater)
             by_record = {one.record_id: one for one in items}
+            last = self._last_open(role, rater)
+            settled = self._settled(role, rater, by_record) if self.shows_guess else None
             seen = self._standing.last_guideline_version(rater)
             standing = self._standing.by_rater.get((role, rater), {}).get(item.record_id) if item else None
-            votes = self._standing.answers("expert", item.record_id) if item and mode == "adjudicate" else []
+            votes = self._standing.answers("expert", item.record_id) if item and role == "adjudicator" else []
             partner = self._standing.answer(role, rater, item.partner_record_id or "") if item else None
             return View(
                 snapshot=snapshot,
                 item=item,
                 progress=progress(items, self._standing, rater, raters_per_item(snapshot)),
-                previous=Previous(last, by_record.get(last["record_id"])) if last else None,
+                previous=Answered(last, by_record.get(last["record_id"])) if last else None,
+                settled=settled,
                 is_guideline_new=seen is not None and seen != task.guideline_version,
                 votes=votes,
                 comment=(standing["comment"] or "") if standing else "",
@@ -256,11 +270,11 @@ class Desk:
             return act
 
     def undo(self, rater: str, mode: str, act_id: str) -> bool:
-        """Take the rater's last answer back; False where there is none."""
+        """Take the rater's last answer back; False where there is none that can be taken back."""
         with self._lock:
             snapshot = self.current()
             role = MODES[mode]
-            last = self._standing.last(role, rater)
+            last = self._last_open(role, rater)
             if act_id in self._known:
                 return True
             if last is None:
@@ -298,6 +312,24 @@ class Desk:
             self._known.add(act["label_id"])
             self._standing.add(act)
 
+    def _last_open(self, role: str, rater: str) -> Mapping[str, Any] | None:
+        """The answer that the rater can take back; with the guess shown, none where they have just taken one back."""
+        latest = self._standing.latest(role, rater)
+        if self.shows_guess and latest and latest["answer"] == "undo":
+            return None
+        return self._standing.last(role, rater)
+
+    def _settled(self, role: str, rater: str, by_record: Mapping[str, Item]) -> Answered | None:
+        """The rater's answer before the one they can take back, if it is a label that says nothing of what is open to them."""
+        answers = self._standing.newest_first(role, rater)[int(self._last_open(role, rater) is not None) :]
+        item = by_record.get(answers[0]["record_id"]) if answers else None
+        if item is None or answers[0]["answer"] != "label":
+            return None
+        snapshot = self.current()
+        if tells_of_open_items(item, snapshot.items, self._standing, rater, raters_per_item(snapshot)):
+            return None
+        return Answered(answers[0], item)
+
     def _now(self) -> datetime:
         """The time, later than any given out before: what stands is decided by it."""
         self._last_time = max(datetime.now(timezone.utc), self._last_time + timedelta(microseconds=1))
@@ -308,13 +340,15 @@ class Desk:
         offered = self._offered(MODES[mode], now)
         if mode == "adjudicate":
             return next_disputed(snapshot.items, self._standing, rater, offered)
+        if mode == "adjudicate_again":
+            return next_passed_dispute(snapshot.items, self._standing, rater)
         if mode == "again":
             return next_passed(snapshot.items, self._standing, rater, raters_per_item(snapshot))
         return next_item(snapshot.items, self._standing, rater, raters_per_item(snapshot), offered)
 
     def _on_screen(self, rater: str, mode: str, now: float) -> Item | None:
         """The item this rater was shown last, if it is still theirs to answer."""
-        if mode == "again":
+        if mode in ("again", "adjudicate_again"):
             return None
         role, snapshot = MODES[mode], self.current()
         mine = {

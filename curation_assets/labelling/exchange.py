@@ -160,7 +160,7 @@ def export_labels(warehouse: Warehouse, path: Path) -> int:
         queued = _queue(warehouse, task)
         nowhere = dict.fromkeys(("item_id", "reason", "round", "position", "partner_record_id"))
         rows = [
-            row | queued.get(row["record_id"], nowhere)
+            row | queued.get(row["record_id"], nowhere) | {"label": task.renamed.get(row["label"], row["label"])}
             for row in warehouse.query(LABELS, task=task.name).iter_rows(named=True)
         ]
         last = (math.inf, math.inf)
@@ -246,7 +246,7 @@ def import_labels(warehouse: Warehouse, path: Path, rater: str | None = None, ro
     rows, origin, cancelled = read_rows(path, content)
     given = [row for row in rows if row.problem or row.values.get("label")]
     task = current_task(warehouse)
-    acts = acts_of(warehouse, task.name, journal.pending(warehouse))
+    acts = acts_of(warehouse, task, journal.pending(warehouse))
     standing, known = Standing(acts), {act["label_id"] for act in acts}
     annotations = {_annotation(act) for act in acts if act["origin"] == "label_studio"}
     records = _Records(warehouse, task, given)
@@ -390,7 +390,8 @@ def _act(row: Row, records: "_Records", task: Task, rater: str | None, role: str
         raise _NotTakenError(row.problem)
     if any(0xD800 <= ord(char) <= 0xDFFF for value in values.values() if isinstance(value, str) for char in value):
         raise _NotTakenError("it holds half a character (a lone surrogate); write the text out anew")
-    if values["label"] not in task.class_names:
+    label = task.renamed.get(values["label"], values["label"])
+    if label not in task.class_names:
         raise _NotTakenError(
             f"{values['label']!r} is no class of {task.name}; its classes are {', '.join(task.class_names)}"
         )
@@ -407,7 +408,7 @@ def _act(row: Row, records: "_Records", task: Task, rater: str | None, role: str
         "rater": who,
         "role": values.get("role", role),
         "answer": "label",
-        "label": values["label"],
+        "label": label,
         "comment": values.get("comment"),
         "guideline_version": values.get("guideline_version"),
         "seconds": _seconds(values.get("seconds")),

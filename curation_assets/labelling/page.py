@@ -31,7 +31,16 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from curation_assets.labelling.desk import COMMENT_CHARS, EXCERPT_CHARS, MODES, Desk, Refused, View, raters_per_item
+from curation_assets.labelling.desk import (
+    COMMENT_CHARS,
+    EXCERPT_CHARS,
+    MODES,
+    Answered,
+    Desk,
+    Refused,
+    View,
+    raters_per_item,
+)
 from curation_assets.labelling.standing import Item
 
 PORT = 8765
@@ -60,7 +69,7 @@ REASONS = {
 }
 
 
-def app(desk: Desk, token: str, *, shows_guess: bool = True) -> Starlette:
+def app(desk: Desk, token: str) -> Starlette:
     """The labelling page as an ASGI application. Whoever knows the token may use it."""
     cookie = f"curate_label_{hashlib.sha256(str(desk.warehouse.path).encode()).hexdigest()[:8]}"
     form_token = hashlib.sha256(f"form {token}".encode()).hexdigest()
@@ -132,7 +141,8 @@ def app(desk: Desk, token: str, *, shows_guess: bool = True) -> Starlette:
         if not who["rater"]:
             return RedirectResponse("/", 303)
         view = desk.view(who["rater"], who["mode"])
-        return html("label.html", **who, view=view, **page_values(view, shows_guess=shows_guess))
+        settles = MODES[who["mode"]] == "adjudicator"
+        return html("label.html", **who, view=view, settles=settles, shows_guess=desk.shows_guess, **page_values(view))
 
     def answer(request: Request) -> Response:
         form = request.state.form
@@ -156,8 +166,8 @@ def app(desk: Desk, token: str, *, shows_guess: bool = True) -> Starlette:
     def undo(request: Request) -> Response:
         who = identity(request.state.form.get)
         desk.undo(**who, act_id=act_id(request.state.form))
-        if who["mode"] == "again":  # the answer taken back opens the item again in the ordinary queue
-            who["mode"] = "label"
+        # The answer taken back opens the item again in the ordinary queue.
+        who["mode"] = {"again": "label", "adjudicate_again": "adjudicate"}.get(who["mode"], who["mode"])
         return gone_on(request, who)
 
     def gone_on(request: Request, who: dict[str, str]) -> Response:
@@ -215,29 +225,30 @@ def identity(field: Callable[[str], str | None]) -> dict[str, str]:
     return {"rater": rater, "mode": mode}
 
 
-def page_values(view: View, *, shows_guess: bool) -> dict[str, Any]:
-    """What label.html shows beside the view itself. The guess and the reason are those of the last answer, never of what is open."""
-    task, previous = view.snapshot.task, view.previous
-    told = None
-    if previous:
-        act, item = previous.act, previous.item
-        told = {
-            "answer": act["label"] or {"unsure": "unsure", "skip": "skipped"}.get(act["answer"], act["answer"]),
-            "comment": act["comment"],
-            "excerpt": excerpt(item.text) if item else "a record that is not in the queue",
-            # Who skipped may still be asked about it.
-            "guess": guess(item) if item and shows_guess and act["answer"] != "skip" else None,
-            "reason": REASONS.get(item.reason, item.reason) + distance(item)
-            if item and act["answer"] != "skip"
-            else None,
-        }
+def page_values(view: View) -> dict[str, Any]:
+    """What label.html shows beside the view itself. The guess and the reason are those of `settled`, never of what is open."""
+    task, settled = view.snapshot.task, view.settled
+    thought = {}
+    if settled:
+        item = settled.item
+        thought = {"guess": guess(item), "reason": REASONS.get(item.reason, item.reason) + distance(item)}
     return {
         "task": task,
         "classes": [(number, one) for number, one in enumerate(task.classes, start=1)],
         "guideline": guideline_html(task.guideline),
-        "previous": told,
+        "previous": said(view.previous) if view.previous else None,
+        "settled": said(settled) | thought if settled else None,
         "raters_per_item": raters_per_item(view.snapshot),
         "comment_chars": COMMENT_CHARS,
+    }
+
+
+def said(answered: Answered) -> dict[str, str]:
+    """An answer of the rater in words, and the beginning of its text."""
+    act, item = answered
+    return {
+        "answer": act["label"] or {"unsure": "unsure", "skip": "skipped"}.get(act["answer"], act["answer"]),
+        "excerpt": excerpt(item.text) if item else "a record that is not in the queue",
     }
 
 
@@ -336,10 +347,10 @@ def link(port: int, token: str, rater: str | None = None, mode: str | None = Non
     return f"http://127.0.0.1:{port}/?{urlencode({name: value for name, value in values.items() if value})}"
 
 
-def serve(desk: Desk, found: socket.socket, token: str, *, shows_guess: bool = True) -> None:
+def serve(desk: Desk, found: socket.socket, token: str) -> None:
     """Serve the page on a listening socket until the process is interrupted. The desk's thread is the caller's to start."""
     config = uvicorn.Config(
-        app(desk, token, shows_guess=shows_guess),
+        app(desk, token),
         log_level="warning",
         access_log=False,  # it would hold the token
         server_header=False,

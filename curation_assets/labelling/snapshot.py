@@ -47,7 +47,7 @@ def read_snapshot(warehouse: Warehouse) -> Snapshot:
     ignored = ignored_raters(warehouse)
     acts = [
         act
-        for act in acts_of(warehouse, task.name, waiting)
+        for act in acts_of(warehouse, task, waiting)
         # As in expert_labels: an answer by a rater who does not count, or with a class the task no longer has, is none.
         if act["rater"] not in ignored and (act["label"] is None or act["label"] in task.class_names)
     ]
@@ -65,10 +65,10 @@ def ignored_raters(warehouse: Warehouse) -> set[str]:
     return set(found["rater"])
 
 
-def acts_of(warehouse: Warehouse, task: str, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The acts of labelling in a task: the database's and those waiting in the journal, each once."""
-    acts = {act["label_id"]: act for act in waiting if act["task"] == task}
+def acts_of(warehouse: Warehouse, task: Task, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The acts of labelling in a task: the database's and those waiting in the journal, each once, with the classes' names of now."""
+    acts = {act["label_id"]: act for act in waiting if act["task"] == task.name}
     if warehouse.has_table(TABLE):
-        stored = warehouse.query("select * from expert_labels.labels where task = $task", task=task)
+        stored = warehouse.query("select * from expert_labels.labels where task = $task", task=task.name)
         acts |= {act["label_id"]: act for act in stored.select(columns()).iter_rows(named=True)}
-    return list(acts.values())
+    return [act | {"label": task.renamed.get(act["label"], act["label"])} for act in acts.values()]

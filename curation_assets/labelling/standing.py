@@ -69,10 +69,18 @@ class Standing:
         """The labels that stand of all raters in a role on a record, by rater."""
         return [act for act in self.answers(role, record_id) if act["answer"] == "label"]
 
+    def latest(self, role: str, rater: str) -> Act | None:
+        """What the rater did last in the role, an undo included."""
+        return max(self.by_rater.get((role, rater), {}).values(), key=_time, default=None)
+
     def last(self, role: str, rater: str) -> Act | None:
         """The latest answer of the rater that was not taken back."""
+        return next(iter(self.newest_first(role, rater)), None)
+
+    def newest_first(self, role: str, rater: str) -> list[Act]:
+        """The rater's answers in the role that were not taken back, the latest first."""
         acts = [act for act in self.by_rater.get((role, rater), {}).values() if act["answer"] != "undo"]
-        return max(acts, key=_time, default=None)
+        return sorted(acts, key=_time, reverse=True)
 
     def last_guideline_version(self, rater: str) -> str | None:
         """The version of the guideline under which the rater answered last in any role, if that is known."""
@@ -165,6 +173,39 @@ def next_passed(items: Sequence[Item], standing: Standing, rater: str, raters_pe
     return min(passed, key=lambda pair: pair[0], default=(None, None))[1]
 
 
+def next_passed_dispute(items: Sequence[Item], standing: Standing, rater: str) -> Item | None:
+    """The item that an adjudicator was unsure of or skipped longest ago, and that is still disputed."""
+    passed = [(_time(act), item) for act, item in _passed_disputes(items, standing, rater)]
+    return min(passed, key=lambda pair: pair[0], default=(None, None))[1]
+
+
+def _passed_disputes(items: Sequence[Item], standing: Standing, rater: str) -> list[tuple[Act, Item]]:
+    own = ((standing.answer("adjudicator", rater, item.record_id), item) for item in items)
+    return [(act, item) for act, item in own if act and is_disputed(standing, item.record_id)]
+
+
+def tells_of_open_items(
+    item: Item, items: Sequence[Item], standing: Standing, rater: str, raters_per_item: int
+) -> bool:
+    """Whether what the model thought of an item may still sway this rater: the item or its partner is open to them.
+
+    With two classes the guess on one text of a pair tells that on the other. Open is what the rater may still be asked,
+    as expert or adjudicator, and what they answered last in either role, since they can take that back.
+    """
+    latest = [standing.latest(role, rater) for role in ("expert", "adjudicator")]
+    last_records = {act["record_id"] for act in latest if act}
+    pair = {item.record_id, item.partner_record_id}
+    related = [one for one in items if one.record_id in pair or one.partner_record_id == item.record_id]
+    return any(one.record_id in last_records or _may_be_asked(one, standing, rater, raters_per_item) for one in related)
+
+
+def _may_be_asked(item: Item, standing: Standing, rater: str, raters_per_item: int) -> bool:
+    acts = [standing.answer(role, rater, item.record_id) for role in ("expert", "adjudicator")]
+    if any(act and act["answer"] == "label" for act in acts):
+        return False
+    return wants_labels(item, standing, raters_per_item) > 0 or is_disputed(standing, item.record_id)
+
+
 class Progress(NamedTuple):
     """How far a rater and all raters are with the queue."""
 
@@ -180,6 +221,8 @@ class Progress(NamedTuple):
     """Items in the queue."""
     disputed: int
     """Items that wait for an adjudicator."""
+    disputed_passed: int
+    """Of them those that the rater, as an adjudicator, was unsure of or skipped."""
 
 
 def progress(items: Sequence[Item], standing: Standing, rater: str, raters_per_item: int) -> Progress:
@@ -193,6 +236,7 @@ def progress(items: Sequence[Item], standing: Standing, rater: str, raters_per_i
         complete=sum(count == 0 for count in needed),
         items=len(items),
         disputed=sum(is_disputed(standing, item.record_id) for item in items),
+        disputed_passed=len(_passed_disputes(items, standing, rater)),
     )
 
 

@@ -13,6 +13,8 @@ class LabelClass(NamedTuple):
 
     name: str
     definition: str
+    renamed_from: tuple[str, ...] = ()
+    """Names under which labels of this class were given before."""
 
 
 class Task(NamedTuple):
@@ -35,6 +37,11 @@ class Task(NamedTuple):
         """Names of the classes in their order."""
         return [one.name for one in self.classes]
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Earlier name of a class → its name now."""
+        return {earlier: one.name for one in self.classes for earlier in one.renamed_from}
+
 
 def current_task(warehouse: Warehouse) -> Task:
     """The task in force. Raises dagster's Failure if no task was ever configured."""
@@ -49,7 +56,10 @@ def current_task(warehouse: Warehouse) -> Task:
         task_version=row["task_version"],
         guideline_version=row["guideline_version"],
         guideline=row["guideline"],
-        classes=tuple(LabelClass(one["name"], one["definition"]) for one in json.loads(row["classes"])),
+        classes=tuple(
+            LabelClass(one["name"], one["definition"], tuple(one.get("renamed_from", ())))
+            for one in json.loads(row["classes"])
+        ),
         examples=tuple((one["text"], one["label"]) for one in json.loads(row["examples"])),
         settings=json.loads(row["settings"]),
     )

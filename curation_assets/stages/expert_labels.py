@@ -47,7 +47,14 @@ def expert_labels(
         commit.append("expert_labels.labels", nothing("expert_labels.labels"))
         from_source = source_labels(commit, task) if uses_source else nothing("expert_labels.labels")
         commit.append("expert_labels.labels", from_source)
-        commit.build("expert_labels.current", crowd_labels=uses_source, ignored_raters=config.ignored_raters)
+        commit.build(
+            "expert_labels.current",
+            task=task.name,
+            earlier_names=list(task.renamed),
+            names=list(task.renamed.values()),
+            crowd_labels=uses_source,
+            ignored_raters=config.ignored_raters,
+        )
         commit.build(
             "expert_labels.items",
             halves(commit, task),
@@ -92,12 +99,12 @@ def nothing(table: str) -> pl.DataFrame:
 
 def source_labels(commit: Commit, task: Task) -> pl.DataFrame:
     """The labels that records came with, where they name a class of the task and were not taken in before: acts of labelling."""
-    named = {"task": task.name, "classes": task.class_names}
+    named = {"task": task.name, "classes": [*task.class_names, *task.renamed]}
     found = commit.connection.sql(SOURCE_LABELS, params=named).pl()
     others = commit.connection.sql(
         "select label, count(*) as records from filtered.records where label is not null and not list_contains($classes::varchar[], label) "
         "group by label order by records desc, label",
-        params={"classes": task.class_names},
+        params={"classes": named["classes"]},
     ).pl()
     if len(others):
         logger.warning(
@@ -137,11 +144,24 @@ def standing(commit: Commit, task: Task) -> dict[str, Any]:
         .row(0, named=True)
     )
     of_no_class = commit.connection.sql(
-        "select count(*) as n from expert_labels.current where task = $task and answer = 'label' "
-        "and not list_contains($classes::varchar[], label)",
+        "select label, count(*) as n from expert_labels.current where task = $task and answer = 'label' "
+        "and not list_contains($classes::varchar[], label) group by label order by n desc, label",
         params={"task": task.name, "classes": task.class_names},
     ).pl()
-    return row | {"labels_of_classes_the_task_no_longer_has": of_no_class.item()}
+    if len(of_no_class):
+        logger.warning("expert_labels: %s", lost_labels(of_no_class, task))
+    return row | {"labels_of_classes_the_task_no_longer_has": int(of_no_class["n"].sum())}
+
+
+def lost_labels(of_no_class: pl.DataFrame, task: Task) -> str:
+    """A sentence on the labels of classes that the task no longer has; of_no_class: label, n, the commonest first."""
+    each = [f"{n:,} of {label!r}" for label, n in of_no_class.head(SHOWN_NAMES).iter_rows()]
+    more = len(of_no_class) - len(each)
+    named = ", ".join(each) + (f" and of {more:,} more" if more else "")
+    return (
+        f"{of_no_class['n'].sum():,} labels do not count, since the task {task.name} has no such class now ({named}). Was a class "
+        f"renamed? `renamed_from: [{of_no_class['label'][0]}]` beside its new name in the recipe lets them count under that."
+    )
 
 
 def labelled_chart(items: pl.DataFrame, classes: list[str]) -> Any:

@@ -22,6 +22,10 @@ class ClassConfig(dg.Config):
 
     name: str = Field(min_length=1, description="Name of the class, as it stands in the labels.")
     definition: str = Field(default="", description="What belongs to the class: raters and models read it.")
+    renamed_from: list[str] = Field(
+        default_factory=list,
+        description="Earlier names of the class, or of classes merged into it: labels given under them count as labels of this one.",
+    )
 
 
 class ExampleConfig(dg.Config):
@@ -113,12 +117,15 @@ def task_version(config: LabelTaskConfig) -> pl.DataFrame:
         raise dg.Failure(f"label_task: two classes or more are needed, each with a name of its own; got {names}.")
     if strange := sorted({one.label for one in config.examples} - set(names)):
         raise dg.Failure(f"label_task: examples have labels that are no classes: {strange}. The classes are {names}.")
+    earlier = [name for one in config.classes for name in one.renamed_from]
+    if unclear := sorted({name for name in earlier if name in names or earlier.count(name) > 1}):
+        raise dg.Failure(f"label_task: renamed_from names what is a class now, or the same class twice: {unclear}.")
     guideline = guideline_text(config.guideline)
-    classes = [one.model_dump() for one in config.classes]
+    classes = [one.model_dump(exclude=None if one.renamed_from else {"renamed_from"}) for one in config.classes]
     settings = config.model_dump(mode="json", exclude={"name", "classes", "guideline", "examples"})
     row = {
         "task": config.name,
-        "guideline_version": digest(guideline, classes),
+        "guideline_version": digest(guideline, [one.model_dump(exclude={"renamed_from"}) for one in config.classes]),
         "guideline": guideline,
         "classes": json.dumps(classes, ensure_ascii=False),
         "examples": json.dumps([one.model_dump() for one in config.examples], ensure_ascii=False),

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from small_label_queue import labelled_queue, queue
+from small_label_queue import TEXTS, labelled_queue, queue
 
 from curation_assets.labelling import journal
 from curation_assets.warehouse import Warehouse
@@ -147,13 +147,74 @@ def test_what_records_and_guideline_say_is_text(server):
     assert "<strong>answer</strong>" in everything  # the guideline is Markdown all the same
 
 
-def test_the_guess_and_the_reason_are_hidden_until_the_answer(server):
+def keep(warehouse: Warehouse, positions: tuple[int, ...], *, pairs: bool = True) -> None:
+    """Leave only these positions of the queue, without their partners on request."""
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "delete from label_queue.items where not list_contains($kept, position)", {"kept": list(positions)}
+        )
+        if not pairs:
+            connection.execute("update label_queue.items set partner_record_id = null, distance = null")
+
+
+def guessed(page: str) -> str | None:
+    """The text whose guess and reason a page tells; every guess is 62 %."""
+    found = re.search(r"Earlier:</span> “<bdi>(.*?)</bdi>”", page)
+    assert bool(found) == ("62%" in page) == ("queued because" in page)
+    return unescape(found[1]).rstrip("…") if found else None
+
+
+def test_the_guess_and_the_reason_are_hidden_until_the_answer_cannot_be_taken_back(database):
+    keep(database, (3, 4, 7, 8, 11), pairs=False)
+    server = Server(database)
     ann = server.rater("ann")
-    page = ann.look()
-    assert "62%" not in page and "queued because" not in page
+    shown = [guessed(ann.look())]
+    for answer in ({"label": "question"}, {"label": "statement"}, {"answer": "unsure"}, {"label": "statement"}):
+        ann.post("/answer", **answer)
+        shown.append(guessed(ann.look()))
+    assert [one is not None for one in shown] == [False, False, True, True, False]  # the last came after an unsure
+    assert shown[2] != shown[3]
+    before = len(acts(database))
+    ann.post("/undo")
+    assert guessed(ann.look()) is None and "disabled" in ann.html  # the unsure before it stands
+    ann.post("/undo")
+    assert [act["answer"] for act in acts(database)[before:]] == ["undo"]
     ann.post("/answer", label="question")
-    page = ann.look()
-    assert "62%" in page and "queued because" in page
+    ann.look()
+    ann.post("/answer", label="question")
+    server.stop()
+    hidden = Server(database, "--hide-guess")
+    ann = hidden.rater("ann")
+    for _ in range(3):
+        assert guessed(ann.look()) is None
+        ann.post("/undo")
+    hidden.stop()
+    assert [act["answer"] for act in acts(database)[-3:]] == ["undo"] * 3
+
+
+def test_the_guess_on_a_text_does_not_tell_that_on_its_partner(database, queued):
+    keep(database, (1, 2, 3, 4, 7))
+    texts = {queued[1][place]: " ".join(TEXTS[place].split()) for place in (0, 1, 2, 3, 6)}
+    pair = set(queued[1][:2])
+    server = Server(database)
+    for name, first in (("ann", {"label": "question"}), ("dee", {"answer": "skip"})):  # both begin with the pair
+        rater, given, told = server.rater(name), [], set()
+        while True:
+            shown = guessed(rater.look())
+            item = rater.form.get("item_id", "")
+            if shown:
+                (of,) = [one for one, text in texts.items() if text.startswith(shown)]
+                told.add(of)
+                assert of not in (item, given[-1])
+                assert of not in pair or not {item, given[-1]} & pair
+            if not item:
+                break
+            rater.post("/answer", **(first if item in pair and not pair & set(given) else {"label": "statement"}))
+            given.append(item)
+        assert set(given[:2]) == pair and set(given) == set(texts)
+        assert told - pair  # and of the pair the second, once a third is answered, unless the first may come again
+        assert told & pair == ({given[1]} if "label" in first else set())
+    server.stop()
 
 
 def test_an_answer_is_on_disk_before_the_page_moves_on(database):
@@ -225,6 +286,21 @@ def test_disputes_are_settled_with_all_votes_in_sight(server, database):
     assert cy.form["item_id"] != item
 
 
+def test_an_adjudicator_who_passes_is_told_so_and_can_come_back(database):
+    keep(database, (3,))
+    server = Server(database)
+    server.rater("ann").give(label="statement")
+    server.rater("bo").give(label="question")
+    cy, again = server.rater("cy", "adjudicate"), server.rater("cy", "adjudicate_again")
+    passed = cy.give(answer="skip")
+    assert "1 item is still disputed, and you have passed over it" in " ".join(cy.look().split())
+    assert "mode=adjudicate_again" in cy.html and "Nothing is disputed" not in cy.html
+    assert again.give(answer="unsure") == passed  # still undecided, still there
+    assert again.give(label="question") == passed
+    assert "Nothing is disputed" in again.look() and "Nothing is disputed" in cy.look()
+    server.stop()
+
+
 def test_people_go_on_while_a_run_holds_the_database_and_a_new_round_appears(database, queued):
     _, items, records = queued
     with database.get_connection() as connection:
@@ -287,6 +363,12 @@ def test_a_queue_is_labelled_by_keys_alone_in_a_real_browser(server, database, t
                 page.switch_to.active_element.send_keys(key)
             wait.until(lambda page: page.find_element(By.NAME, "act_id").get_attribute("value") != before)
 
+        if width < 860:  # however short the texts, the buttons are at the lower edge
+            bottom = "return document.getElementById('answer').getBoundingClientRect().bottom"
+            page.execute_script("for (const one of document.querySelectorAll('.text')) one.textContent = 'short'")
+            assert page.execute_script(bottom) == pytest.approx(height, abs=1)
+            page.refresh()
+            wait.until(lambda page: page.find_elements(By.ID, "answer"))
         first = item()
         assert page.title == "Labelling: questions"  # neither the record's script nor the guideline's ran
         assert page.switch_to.active_element.get_attribute("id") == "item"

@@ -1,8 +1,13 @@
 """What stands of many acts of labelling, and which half each record is in."""
 
+import dagster as dg
 import polars as pl
 import pytest
 from simulated_raters import TASK, act, answer, build, in_force, labelled_warehouse, pool_of
+
+from curation_assets.labelling.snapshot import read_snapshot
+from curation_assets.labelling.task import current_task
+from curation_assets.stages.label_task import LabelTaskConfig, task_version
 
 CLASSES = ["documentation", "licence"]
 DOC, LIC = CLASSES
@@ -89,6 +94,30 @@ def test_labels_of_the_source_come_in_once_as_the_crowds(loop):
     assert loop.rows("expert_labels.items") == 0  # nothing an expert has said
     build(loop, "expert_labels", crowd_labels=False)
     assert loop.rows("expert_labels.labels") == named and loop.rows("expert_labels.current") == 0
+
+
+def test_a_renamed_class_keeps_its_labels_and_a_lost_one_is_told(loop, caplog):
+    one, two, three, *_ = pool_of(loop)
+    answer(loop, [act(one, "anna", "manual"), act(two, "anna", LIC), act(three, "anna", "readme")])
+    build(loop, "expert_labels", crowd_labels=False)
+    assert in_force(loop)[one, "anna"] == "manual" and items_of(loop).keys() == {two}
+    assert "2 labels do not count" in caplog.text and "1 of 'manual', 1 of 'readme'" in caplog.text
+    assert "`renamed_from: [manual]`" in caplog.text
+    caplog.clear()
+    classes = [TASK["classes"][0] | {"renamed_from": ["manual", "readme"]}, TASK["classes"][1]]
+    guideline_version = current_task(loop).guideline_version
+    build(loop, "expert_labels", ops={"label_task": TASK | {"crowd_labels": False, "classes": classes}})
+    assert {record: row["label"] for record, row in items_of(loop).items()} == {one: DOC, two: LIC, three: DOC}
+    assert "do not count" not in caplog.text
+    assert current_task(loop).guideline_version == guideline_version  # nothing is new to read
+    assert {act["label"] for act in read_snapshot(loop).acts} == {DOC, LIC}  # the page sees the same
+
+
+@pytest.mark.parametrize("earlier", [["licence"], ["manual", "manual"]])
+def test_an_earlier_name_is_of_one_class_that_is_gone(earlier):
+    classes = [TASK["classes"][0] | {"renamed_from": earlier}, TASK["classes"][1]]
+    with pytest.raises(dg.Failure, match="renamed_from"):
+        task_version(LabelTaskConfig(**TASK | {"classes": classes}))
 
 
 def test_other_tasks_and_ignored_raters_and_old_classes_stay_out_of_the_items(loop):
