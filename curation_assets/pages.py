@@ -49,7 +49,8 @@ def materialized(
 
 def _described(warehouse: Warehouse, asset: str, main: str) -> dict[str, Any]:
     built = [name for name in tables() if asset_of(name) == asset and not name.endswith(".decisions")]
-    built = [name for name in built if warehouse.has_table(name)]
+    present = warehouse.query("select table_schema || '.' || table_name as name from information_schema.tables")["name"]
+    built = [name for name in built if name in set(present)]
     run = warehouse.query(
         "select rows_in, rows_out, rows_dropped, notes from ledger.runs where stage = $stage order by finished_at desc limit 1",
         stage=asset,

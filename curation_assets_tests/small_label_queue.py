@@ -3,14 +3,8 @@
 import json
 from datetime import datetime, timezone
 
-import dagster as dg
 import polars as pl
-
-from curation_assets.stages.cleaned import cleaned
-from curation_assets.stages.deduped import deduped
-from curation_assets.stages.filtered import filtered
-from curation_assets.stages.label_task import label_task
-from curation_assets.stages.raw import raw
+from conftest import materialize_unchecked
 
 GUIDELINE = """
 # Question or statement?
@@ -56,10 +50,7 @@ TEXTS = [
 
 
 def curated_texts(warehouse, folder, texts=TEXTS, **task):
-    """Read texts into a warehouse, up to filtered, and set the task. No rule drops any of them.
-
-    The assets without their checks, which are tested elsewhere and take two thirds of the time.
-    """
+    """Read texts into a warehouse, up to filtered, and set the task. No rule drops any of them."""
     path = folder / "texts.jsonl"
     lines = [{"id": f"text-{number}", "text": text} for number, text in enumerate(texts)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -68,17 +59,7 @@ def curated_texts(warehouse, folder, texts=TEXTS, **task):
         "filtered": {"rule_sets": []},
         "label_task": TASK | task,
     }
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert dg.materialize(
-            [raw, cleaned, deduped, filtered, label_task],
-            instance=instance,
-            resources={"warehouse": warehouse},
-            run_config={
-                "ops": {name: {"config": config} for name, config in ops.items()},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-        ).success
-    warehouse.release_run()
+    materialize_unchecked(warehouse, ops, ["raw", "cleaned", "deduped", "filtered", "label_task"])
     records = warehouse.query("select record_id, source_record_id, text from filtered.records")
     assert len(records) == len(texts)
     return {int(owner.split("-")[1]): record for record, owner, _ in records.iter_rows()}

@@ -45,12 +45,15 @@ class Task(NamedTuple):
 
 def current_task(warehouse: Warehouse) -> Task:
     """The task in force. Raises dagster's Failure if no task was ever configured."""
-    if not warehouse.has_table("label_task.tasks") or not warehouse.rows("label_task.tasks"):
+    newest = None
+    if warehouse.has_table("label_task.tasks"):
+        newest = warehouse.query("from label_task.tasks order by written_at desc limit 1")
+    if newest is None or newest.is_empty():
         raise dg.Failure(
             "There is no labelling task yet. Describe one in a recipe (curation_assets/recipes/classifier_labels.yaml is a pattern) "
             "and run `curate run --select label_round --recipe FILE`."
         )
-    row = warehouse.query("from label_task.tasks order by written_at desc limit 1").row(0, named=True)
+    row = newest.row(0, named=True)
     return Task(
         name=row["task"],
         task_version=row["task_version"],

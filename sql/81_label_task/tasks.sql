@@ -6,7 +6,7 @@ select
   task_version::varchar as task_version,            -- hash of all that the config says of it
   guideline_version::varchar as guideline_version,  -- hash of the guideline and the classes: what a label was made under
   guideline::varchar as guideline,                  -- the annotation guideline, Markdown
-  classes::json as classes,                         -- the classes in their order: [{name, definition}]
+  classes::json as classes,                         -- the classes in their order: [{name, definition}], with renamed_from where one had other names
   examples::json as examples,                       -- few-shot examples: [{text, label}]
   settings::json as settings,                       -- raters_per_item, budget_items, expert_gate, … as configured
   written_at::timestamptz as written_at             -- when this version came
