@@ -20,6 +20,8 @@ from typing import NamedTuple
 import sqlglot
 from sqlglot import exp
 from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope
 
 SQL = Path(__file__).parent / "sql"
 
@@ -108,12 +110,16 @@ def column_lineage(name: str) -> dict[str, tuple[tuple[str, str], ...]]:
     for source in query.find_all(exp.Table):
         if source.name in ("incoming", "decided") and not source.db:
             source.set("db", exp.to_identifier("temporary"))
-    return {column: _sources(table, column, query, schema) for column in table.columns}
+    # Qualified once for all columns: sqlglot would do it again for each, which takes most of the time.
+    query = qualify(query, dialect="duckdb", schema=schema, validate_qualify_columns=False, identify=False)
+    scope = build_scope(query)
+    return {column: _sources(table, column, scope) for column in table.columns}
 
 
-def _sources(table: Table, column: str, query: exp.Query, schema: dict) -> tuple[tuple[str, str], ...]:
+def _sources(table: Table, column: str, scope: Scope) -> tuple[tuple[str, str], ...]:
     found: dict[tuple[str, str], None] = {}
-    for node in lineage(column, query.copy(), schema=schema, dialect="duckdb").walk():
+    nodes = lineage(column, scope.expression, {}, dialect="duckdb", scope=scope, trim_selects=False, copy=False).walk()
+    for node in nodes:
         if not isinstance(node.source, exp.Table):
             continue
         short = node.name.rsplit(".", 1)[-1].strip('"')
