@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import dagster as dg
@@ -211,4 +212,5 @@ def label(record_id: str, label_id: str) -> dict:
         "answer": "skip",
         "role": "expert",
         "origin": "page",
+        "labelled_at": datetime(2026, 1, 1, tzinfo=timezone.utc),
     }
