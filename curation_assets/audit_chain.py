@@ -178,7 +178,7 @@ def _strays(warehouse: Warehouse) -> Iterator[str]:
         said = noted.get(erasure)
         if said is None:
             yield f"Erasure {erasure}: ledger.redactions has rows of it, but the chain has none: they were added."
-        elif held.get(erasure, (0, None)) != (said["redactions"], said["redactions_hash"]):
+        elif held.get(erasure, (0, None)) != (said.get("redactions"), said.get("redactions_hash")):
             yield f"Erasure {erasure}: its rows of ledger.redactions are not those it wrote."
 
 

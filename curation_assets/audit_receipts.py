@@ -98,7 +98,7 @@ def _receipts(
 
 def _unlike_its_row(warehouse: Warehouse, row: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
     """Where a receipt and the erasure's row of ledger.runs contradict each other."""
-    said, noted = json.loads(row["receipt"]), json.loads(run["notes"])
+    said, noted = _object(row["receipt"]), _object(run["notes"])
     link = {name: run[name] for name in ("chain_position", "previous_hash", "chain_hash")}
     if said.get("ledger") != link or row["chain_hash"] != run["chain_hash"]:
         yield "its receipt names another row of the chain than its own: it was edited or exchanged."
@@ -110,7 +110,7 @@ def _unlike_its_row(warehouse: Warehouse, row: dict[str, Any], run: dict[str, An
         yield "the columns of its row in erasure.receipts are not what the receipt says."
     counts = {
         "records": run["rows_dropped"],
-        "decisions_redacted": noted["redactions"],
+        "decisions_redacted": noted.get("redactions"),
         "tombstones": noted.get("tombstones"),
     }
     wrong = [name for name, count in counts.items() if count is not None and said.get(name) != count]
@@ -125,6 +125,12 @@ def _unlike_its_row(warehouse: Warehouse, row: dict[str, Any], run: dict[str, An
             yield f"release {release}, which it withdrew, is not in release.withdrawals."
 
 
+def _object(text: str | None) -> dict[str, Any]:
+    """A JSON object; an empty one where somebody has put something else in its place, which then fits nothing."""
+    found = json.loads(text or "{}")
+    return found if isinstance(found, dict) else {}
+
+
 def _tombstones(warehouse: Warehouse, erasures: dict[str, dict[str, Any]]) -> Iterator[str]:
     has_numbers = (
         "select count(*) from information_schema.columns where table_schema = 'erasure' and column_name = 'position'"
@@ -134,16 +140,16 @@ def _tombstones(warehouse: Warehouse, erasures: dict[str, dict[str, Any]]) -> It
         held = {row["erasure_id"]: row for row in ask(warehouse, "tombstone_hashes").iter_rows(named=True)}
         added = "select erasure_id, count(*) as rows from erasure.tombstones where position is null group by all order by all"
         for erasure, rows in warehouse.query(added).iter_rows():
-            if erasure in held or "tombstones" in json.loads(erasures.get(erasure, {}).get("notes", "{}")):
+            if erasure in held or "tombstones" in _object(erasures.get(erasure, {}).get("notes")):
                 yield f"Erasure {erasure}: {rows:,} of its tombstones have no number: they were added."
     for erasure in sorted(held.keys() | erasures.keys()):
-        noted = json.loads(erasures[erasure]["notes"]) if erasure in erasures else None
+        noted = _object(erasures[erasure]["notes"]) if erasure in erasures else None
         row = held.get(erasure, {"tombstones": 0, "tombstones_hash": None, "edited": [], "positions": []})
         if noted is None:
             yield f"Erasure {erasure}: there are {row['tombstones']:,} tombstones of it, but the chain has no row: they were added."
         elif "tombstones" in noted and (row["tombstones"], row["tombstones_hash"]) != (
             noted["tombstones"],
-            noted["tombstones_hash"],
+            noted.get("tombstones_hash"),
         ):
             yield from _which(erasure, row, noted["tombstones"])
 
@@ -169,7 +175,7 @@ def _lifted(warehouse: Warehouse, erasures: dict[str, dict[str, Any]]) -> Iterat
     if warehouse.has_table(LIFTED):
         held = {by: (n, value) for by, n, value in ask(warehouse, "lifted_hash").iter_rows()}
     for by in sorted(held.keys() | erasures.keys()):
-        noted = json.loads(erasures[by]["notes"]) if by in erasures else {}
+        noted = _object(erasures[by]["notes"]) if by in erasures else {}
         if held.get(by, (0, None)) != (noted.get("lifted", 0), noted.get("lifted_hash")):
             yield f"Erasure {by}: its rows of erasure.lifted are not those it wrote: some were edited, added or removed."
 

@@ -37,7 +37,7 @@ from pydantic import Field
 
 from curation_assets.home import default_database
 from curation_assets.progress import logger
-from curation_assets.tables import SQL, Table, tables
+from curation_assets.tables import SQL, Table, schemas, tables
 
 SECONDS_BEFORE_SAYING_WE_WAIT = 5
 SPOOL_ROWS = 16_384
@@ -82,7 +82,7 @@ class Warehouse(DuckDBResource):
     def path(self) -> Path:
         """The database file, absolute. Raises DatabaseNameError if it has the name of a schema in it."""
         path = Path(self.database).expanduser().resolve()
-        if path.stem in {name.split(".")[0] for name in tables()}:
+        if path.stem in schemas():
             raise DatabaseNameError(
                 f"{path.name}: DuckDB takes a file's name for a database's, and {path.stem} is the name of a schema in it; "
                 "give the file another name."
