@@ -127,7 +127,8 @@ def _erased(warehouse: Warehouse, given: str) -> str:
     except tombstones.KeyMissingError as error:
         return f"Whether it was erased cannot be told: {error}"
     sources = warehouse.query("select distinct source from erasure.tombstones")["source"].to_list()
-    hashes = [keyed.hash(kind, given, source) for kind in ("record", "text", "original") for source in {None, *sources}]
+    asked = {("record", given), *tombstones.forms(given, given, "document"), *tombstones.forms(given, given, "html")}
+    hashes = [keyed.hash(kind, value, source) for kind, value in asked for source in {None, *sources}]
     rows = warehouse.query(
         "select erasure_id, erased_at, reason from erasure.tombstones where keyed_hash in (select unnest($hashes::varchar[])) limit 1",
         hashes=hashes,
@@ -162,7 +163,7 @@ def trace(warehouse: Warehouse, record_id: str) -> Iterator[str]:
     read = f"{record['ingested_at']:%Y-%m-%d %H:%M} from {record['path']}"
     yield f"  read      {read} (SHA-256 {record['file_hash'][:16]}…), run {record['run_id'][:8]}"
     yield f"raw: kept verbatim, {record['chars']:,} characters"
-    decisions = ask(warehouse, "decisions_on_record", record_id=record_id)
+    decisions = ask(warehouse, "decisions_on_record", record_id=record_id, at=None)
     for stage in STAGE_DONE:
         verdicts = decisions.filter(pl.col("stage") == stage)
         if not len(verdicts):

@@ -4,6 +4,7 @@ Every decision has a number within its run, a random nonce and a short hash; the
 of the run's decisions, the hash of the run row before it and one over itself (`sql/00_ledger`). What is edited,
 removed, added or reordered no longer fits. Who can write the database can also compute a whole new chain, so the chain proves
 as much as its last hash is known elsewhere: in the manifest of a release, in the receipt of an erasure, in a note of one's own.
+Receipts and tombstones of erasures are held to it by `audit_receipts`.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from curation_assets.audit import ask
+from curation_assets.audit_receipts import receipt_lines, receipt_problems
 from curation_assets.warehouse import CHAIN_START, Warehouse
 
 SHOWN = 20
@@ -19,7 +21,7 @@ SHOWN = 20
 
 
 def verify_ledger(warehouse: Warehouse, head: str | None = None) -> list[str]:
-    """What is wrong with the ledger, a line each with run, stage and row; nothing where it is as it was written.
+    """What is wrong with the ledger, and with receipts and tombstones, a line each; nothing where all is as it was written.
 
     head: a chain_hash noted earlier, which must still be in the chain.
     """
@@ -31,14 +33,7 @@ def verify_ledger(warehouse: Warehouse, head: str | None = None) -> list[str]:
     known = warehouse.query("select chain_hash from ledger.runs where chain_position is not null")["chain_hash"]
     if head and head not in known:
         problems.append(f"The chain has no row {head}, which it had when that was noted: it was cut off or rewritten.")
-    problems += [
-        (
-            f"Erasure {erasure}: its receipt names row {chain_hash[:16]}… of the chain, which is not there: the "
-            "ledger was cut off or rewritten."
-        )
-        for erasure, chain_hash in _receipts(warehouse)
-        if chain_hash not in known
-    ]
+    problems += receipt_problems(warehouse)
     problems += [
         f"Release {release}: its manifest names row {chain_hash[:16]}… of the chain, which is not there: "
         "the ledger was cut off or rewritten."
@@ -74,7 +69,7 @@ def ledger_lines(warehouse: Warehouse) -> list[str]:
         lines.append(
             f"{redacted:,} decisions no longer name their record: erasures took it out, and the chain says which did."
         )
-    return lines
+    return [*lines, *receipt_lines(warehouse)]
 
 
 def chain_head(warehouse: Warehouse) -> str | None:
@@ -183,7 +178,7 @@ def _strays(warehouse: Warehouse) -> Iterator[str]:
         said = noted.get(erasure)
         if said is None:
             yield f"Erasure {erasure}: ledger.redactions has rows of it, but the chain has none: they were added."
-        elif held.get(erasure, (0, None)) != (said["redactions"], said["redactions_hash"]):
+        elif held.get(erasure, (0, None)) != (said.get("redactions"), said.get("redactions_hash")):
             yield f"Erasure {erasure}: its rows of ledger.redactions are not those it wrote."
 
 
@@ -211,9 +206,3 @@ def _anchors(warehouse: Warehouse) -> list[tuple[str, str]]:
 
 def _where(row: dict) -> str:
     return f"Run {row['run_id']}, stage {row['stage']}, row {row['position']} of its decisions"
-
-
-def _receipts(warehouse: Warehouse) -> list[tuple[str, str]]:
-    if not warehouse.has_table("erasure.receipts"):
-        return []
-    return warehouse.query("select erasure_id, chain_hash from erasure.receipts order by issued_at").rows()

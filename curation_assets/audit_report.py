@@ -42,6 +42,8 @@ TEMPLATE = (
     "2024/1689; explanatory notice C(2025) 8311"
 )
 
+WITHDRAWN = "Withdrawn sources and licences"
+
 Section = dict[str, Any]
 
 
@@ -372,6 +374,8 @@ def _erasures(warehouse: Warehouse, release: Release | None) -> Section:
             "receipt_hash from erasure.receipts order by issued_at"
         )
         tables.append(_table("Erasures", rows))
+    if warehouse.has_table("erasure.lifted") and len(withdrawn := ask(warehouse, "withdrawals")):
+        tables.append(_table(WITHDRAWN, withdrawn, "withdrawals"))
     return {
         "title": "Erasures and withdrawals",
         "paragraphs": told or ["" if tables else "Nothing was erased."],
@@ -469,9 +473,9 @@ def _summary(
         "paragraphs": [
             "3.1 Reservations of rights (text and data mining): reservations are not recorded; the stated "
             "licences were compared with the declared use "
-            f"({facts['declared_use']}), and for {unclear:,} records they exclude it or are unknown. Records of "
-            "withdrawn sources and licences are erased and their texts refused from then on; new texts of such a source or "
-            "licence are not refused by themselves (`curate erase`).",
+            f"({facts['declared_use']}), and for {unclear:,} records they exclude it or are unknown. When a source or a "
+            "licence is withdrawn (`curate erase`), its records are erased, and new ones of it are refused until that is "
+            f"taken back. {_withdrawn(by_title['Erasures and withdrawals'])}",
             (
                 "3.2 Removal of illegal content: no stage looks for it. What rules removed is under “Exclusions by "
                 f"rule”. {by_title['Personal data']['paragraphs'][0]}"
@@ -490,6 +494,23 @@ def _summary(
         sources,
         processing,
     ]
+
+
+def _withdrawn(section: Section) -> str:
+    """Which sources and licences are withdrawn, by the section on erasures."""
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for table in section["tables"]:
+        if table["title"] == WITHDRAWN:
+            for values in table["rows"]:
+                row = dict(zip(table["columns"], values, strict=True))
+                names = [
+                    f"{what} {row[field]}"
+                    for what, field in (("source", "source"), ("licence", "license"))
+                    if row[field]
+                ]
+                told[row["lifted_at"] is None].append(" under ".join(names))
+    in_force = f"Withdrawn now: {'; '.join(told[True])}." if told[True] else "None is withdrawn now."
+    return in_force + (f" Taken back: {'; '.join(told[False])}." if told[False] else "")
 
 
 def _by_kind(found: dict[str, Any]) -> list[tuple[str, int]]:

@@ -74,7 +74,7 @@ def why_not(warehouse: Warehouse, record_id: str, release: Release | None) -> It
     if record["ingested_at"] > release.released_at:
         yield f"raw: it had not been read yet; it was on {record['ingested_at']:%Y-%m-%d %H:%M}."
         return
-    decisions = ask(warehouse, "decisions_on_record_at", record_id=record_id, at=release.released_at)
+    decisions = ask(warehouse, "decisions_on_record", record_id=record_id, at=release.released_at)
     said = list(stage_reasons(warehouse, decisions, record_id))
     yield from said or [
         "It was in the curated set then, but no format of the release could hold it: see left_out in its MANIFEST.json."
@@ -89,7 +89,8 @@ def _why_not_now(warehouse: Warehouse, record_id: str, called: str) -> Iterator[
         yield f"{called} IS in the curated set as it is now."
         return
     yield f"{called} is not in the curated set as it is now."
-    said = list(stage_reasons(warehouse, ask(warehouse, "decisions_on_record", record_id=record_id), record_id))
+    decisions = ask(warehouse, "decisions_on_record", record_id=record_id, at=None)
+    said = list(stage_reasons(warehouse, decisions, record_id))
     yield from said or [
         "No stage has dropped it: those after it have not been run yet. `curate run` goes on from here."
     ]

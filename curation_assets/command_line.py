@@ -24,10 +24,14 @@ Database = Annotated[
 
 
 def warehouse_at(database: Path | None) -> "Warehouse":
-    """The warehouse of --database, or the default one."""
+    """The warehouse of --database, or the default one. An erasure that was killed is finished first, unless a run is at work."""
     from curation_assets.warehouse import Warehouse
 
-    return Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
+    warehouse = Warehouse(database=str((database or Path(default_database())).expanduser().resolve()))
+    if warehouse.has_unfinished_erasure() and not warehouse.is_held_by_a_run():
+        warehouse.hold_for_run()
+        warehouse.release_run()
+    return warehouse
 
 
 @contextmanager

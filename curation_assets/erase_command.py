@@ -1,6 +1,5 @@
 """`curate erase`: take records out of everything, after showing what that touches."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from curation_assets.command_line import FAILED, NOT_FOUND, Database, messages_for_the_reader, warehouse_at
 
 if TYPE_CHECKING:
-    from curation_assets.erasure import Plan
+    from curation_assets.erasure_plan import Plan
     from curation_assets.warehouse import Warehouse
 
 SHOWN = 10
@@ -29,15 +28,34 @@ def erase(
         ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="All records of a source; with ids: only those of it.")
+        str | None,
+        typer.Option(
+            "--source",
+            help="Withdraw a source: all records of it, and new ones are refused. With ids: only those of it.",
+        ),
     ] = None,
-    license: Annotated[str | None, typer.Option("--license", help="All records of a licence, as it is stated.")] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            help="Withdraw a licence, as it is stated (case and spaces apart): all records under it, and new ones are refused. "
+            "With --source: those of that source.",
+        ),
+    ] = None,
+    allow_again: Annotated[
+        bool,
+        typer.Option(
+            "--allow-again",
+            help="Take the withdrawal of --source or --license back, for the --reason given: new records are read again. "
+            "What was erased stays erased.",
+        ),
+    ] = False,
     reach: Annotated[
         str | None,
         typer.Option(
             "--reach",
-            help="records: those named; copies: and all of the same text; related: and near-duplicates of them and records made from "
-            "them. Default: related for records and ids, records for a source or a licence.",
+            help="records: those named; copies: and all of the same text, and other versions of them; related: and near-duplicates "
+            "of them and records made from them. Default: related for records and ids, records for a source or a licence.",
         ),
     ] = None,
     reason: Annotated[
@@ -52,19 +70,29 @@ def erase(
     """Erase records from every table, cache and journal and from the bytes of the database; refuse them from then on.
 
     Shows first what that touches, and asks. Leaves tombstones that recognise the records without keeping their text, and a signed
-    receipt; marks releases that hold them as withdrawn; builds again what depends on them.
+    receipt; marks releases that hold them as withdrawn; builds again what depends on them. A whole source or licence that is erased
+    is withdrawn: its new records are refused too, until --allow-again.
     """
-    from curation_assets import erasure
+    from curation_assets import erasure, erasure_plan
+    from curation_assets.home import dagster_home
 
+    if allow_again:
+        if record or owner_id_file or reach or not (source or license) or not reason.strip():
+            raise typer.BadParameter(
+                "--allow-again goes with --source or --license, or both as withdrawn, and a --reason."
+            )
+        with messages_for_the_reader():
+            take_back(warehouse_at(database), source, license, reason, yes=yes)
+        return
     if not (record or owner_id_file or source or license):
         raise typer.BadParameter("say what is to be erased: --record, --owner-id-file, --source or --license.")
     reach = reach or ("related" if record or owner_id_file else "records")
-    if reach not in erasure.REACHES:
-        raise typer.BadParameter(f"--reach {reach}: it is one of {', '.join(erasure.REACHES)}.")
+    if reach not in erasure_plan.REACHES:
+        raise typer.BadParameter(f"--reach {reach}: it is one of {', '.join(erasure_plan.REACHES)}.")
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
         ids = tuple(_ids(warehouse, record or [], owner_id_file)) if record or owner_id_file else None
-        planned = erasure.plan(warehouse, erasure.Request(ids, source, license, reach, reason))
+        planned = erasure_plan.plan(warehouse, erasure_plan.Request(ids, source, license, reach, reason))
         if not len(planned.records):
             print(f"No record in {warehouse.path} answers to that; nothing was changed.", file=sys.stderr)
             raise typer.Exit(NOT_FOUND)
@@ -72,12 +100,11 @@ def erase(
         if not yes and not typer.confirm("Erase them? This cannot be taken back."):
             print("Nothing was changed.")
             raise typer.Exit(FAILED)
-        receipt = erasure.erase(warehouse, planned)
-        print("\n".join(receipt_lines(receipt, warehouse)))
         try:
-            forget_history(planned)
+            receipt = erasure.erase(warehouse, planned, dagster_home())
+            print("\n".join(receipt_lines(receipt, warehouse)))
             if rebuild:
-                rebuild_dependents(warehouse, database)
+                rebuild_dependents(warehouse, database, receipt)
             else:
                 print("What depends on them is not rebuilt yet: `curate run` does it.")
         finally:
@@ -100,7 +127,7 @@ def _ids(warehouse: "Warehouse", records: list[str], file: Path | None) -> Itera
     wanted = [line.strip() for line in lines if line.strip()]
     known = set()
     if wanted:
-        rows = audit.ask(warehouse, "erasure_named", ids=wanted, source=None, license=None)
+        rows = audit.ask(warehouse, "erasure_named", ids=wanted, source=None, licenses=None)
         known = {*rows["record_id"], *rows["source_record_id"]}
     if unknown := [given for given in wanted if given not in known]:
         shown = ", ".join(unknown[:SHOWN])
@@ -119,6 +146,7 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
     words = {
         "named": "named",
         "copy": "of the same text",
+        "version": "other versions of them",
         "near-duplicate": "near-duplicates of them",
         "derived": "made from them",
     }
@@ -132,7 +160,7 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
     if len(planned.records) > SHOWN:
         yield f"  … and {len(planned.records) - SHOWN:,} more"
     if planned.kept_copies:
-        yield f"{planned.kept_copies:,} records of the same text from elsewhere stay; --reach copies erases them too."
+        yield f"{planned.kept_copies:,} records of the same text or other versions of them stay; --reach copies erases them too."
     if planned.kept_near:
         yield f"{planned.kept_near:,} near-duplicates of them, or records made from them, stay; --reach related erases them too."
     if not warehouse.has_table("deduped.pairs"):
@@ -141,15 +169,22 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
     yield from (f"  {one.rows:>9,} {one.what:<9} {one.table}" for one in planned.tables)
     yield f"Labels on them: {planned.labels:,}. Releases that hold them: {', '.join(planned.releases) or 'none'}."
     files = planned.records.group_by("source", "source_uri").len().sort("source", "source_uri")
+    if planned.request.withdraws:
+        yield f"Withdrawn: new records of {named(planned.request.source, planned.request.license)} will be refused, until --allow-again."
     yield "The files they were read from are not touched and still hold them (from now on they are refused there):"
     yield from (printable(f"  {source}: {uri}, {rows:,} rows") for source, uri, rows in files.head(SHOWN).iter_rows())
     if len(files) > SHOWN:
         yield f"  … and {len(files) - SHOWN:,} more files"
 
 
+def named(source: str | None, license: str | None) -> str:
+    """A source, a licence, or a licence in a source, in words."""
+    return " in ".join([*([f"licence '{license}'"] if license else []), *([f"source '{source}'"] if source else [])])
+
+
 def receipt_lines(receipt: dict[str, Any], warehouse: "Warehouse") -> Iterator[str]:
     """What an erasure did, in words."""
-    from curation_assets.erasure import receipts_folder
+    from curation_assets.erasure_receipts import receipts_folder
 
     said = receipt["receipt"]
     done = sum(one["rows"] for one in said["tables"] if one["what"] == "deleted")
@@ -158,42 +193,73 @@ def receipt_lines(receipt: dict[str, Any], warehouse: "Warehouse") -> Iterator[s
         yield f"Withdrawn: {', '.join(said['releases_withdrawn'])}. Their folders are not touched: delete them, and tell who has them."
     for place in said["found_elsewhere"]:
         yield f"STILL THERE: pieces of the text, or an id, in {place}. This table is no record's; take it out by hand."
+    yield from history_lines(said)
     path = receipts_folder(warehouse) / f"{said['erasure_id']}.json"
     yield f"Receipt: {path} (hash {receipt['receipt_hash'][:16]}…, in the ledger as {said['ledger']['chain_hash'][:16]}…)."
 
 
-def forget_history(planned: "Plan") -> None:
-    """Take out of Dagster's history the runs and asset pages that show the erased texts, and say which."""
-    import os
+def history_lines(said: dict[str, Any]) -> Iterator[str]:
+    """What an erasure did in Dagster's history, and what was too short to be searched for, in words."""
+    did, short = said["history"], said["too_short_to_search"]
+    if did["searched"] and (did["runs"] or did["assets"] or did["checks"] or did["logs"]):
+        pages = f", and the last pages of {', '.join(did['assets'])}" if did["assets"] else ""
+        yield (
+            f"Dagster's history: deleted {did['runs']:,} runs whose pages showed them{pages}, {did['checks']:,} results of checks, "
+            f"{did['logs']:,} outputs of steps."
+        )
+    if did.get("in_use"):
+        yield f"Dagster's history: {', '.join(did['in_use'])} in use; their bytes are written afresh on the next start. Stop the UI."
+    if short["tables"] or short["history"]:
+        yield (
+            f"Too short to search for by their text: {short['tables']:,} records in tables that are no record's, {short['history']:,} in "
+            "Dagster's history. Pages there may still show them; where that matters, delete the history of the runs on this database."
+        )
 
-    from curation_assets import history
-    from curation_assets.home import dagster_home
 
-    home = dagster_home()
-    os.environ["DAGSTER_HOME"] = str(home)
-    runs, assets = (
-        history.forget(home, [*planned.records["text"], *planned.records["original"]]) if home.exists() else (0, [])
+def take_back(warehouse: "Warehouse", source: str | None, license: str | None, reason: str, *, yes: bool) -> None:
+    """Take the withdrawal of a source or licence back, after showing what that lets in again."""
+    from curation_assets import erasure
+
+    found = erasure.withdrawals(warehouse, source, license)
+    if not len(found):
+        print(f"{named(source, license)} is not withdrawn in {warehouse.path}; nothing was changed.", file=sys.stderr)
+        raise typer.Exit(NOT_FOUND)
+    for row in found.iter_rows(named=True):
+        because = f": {row['reason']}" if row["reason"] else ""
+        print(
+            f"{named(source, license)} was withdrawn on {row['withdrawn_at']:%Y-%m-%d %H:%M} by {row['erasure_id']}{because}."
+        )
+    print(
+        "New records of it, and those erased with it, will be read again when a run comes upon them. What was erased is not brought back."
     )
-    if runs or assets:
-        pages = f", and the last pages of {', '.join(assets)}" if assets else ""
-        print(f"Dagster's history: deleted {runs:,} runs whose pages showed them{pages}.")
+    if not yes and not typer.confirm("Allow it again?"):
+        print("Nothing was changed.")
+        raise typer.Exit(FAILED)
+    try:
+        receipt = erasure.allow_again(warehouse, found, reason)
+    finally:
+        warehouse.release_run()
+    print(f"Allowed again: {receipt['receipt']['erasure_id']} (hash {receipt['receipt_hash'][:16]}…).")
 
 
-def rebuild_dependents(warehouse: "Warehouse", database: Path | None) -> None:
-    """Run again, with the settings of their last run, the assets after raw that have been built."""
+def rebuild_dependents(warehouse: "Warehouse", database: Path | None, receipt: dict[str, Any]) -> None:
+    """Run again, with the settings that runs by themselves would take, the assets after raw that have been built.
+
+    Of the label assets only where one of their tables held a record, and neither the task nor the queue: a round is a person's decision.
+    """
+    from curation_assets.automation import last_settings
     from curation_assets.cli import execute
-    from curation_assets.definitions import ASSETS
+    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+    from curation_assets.pages import asset_of
 
-    rows = warehouse.query(
-        "select stage, max_by(config::varchar, finished_at) as config from ledger.runs group by stage"
-    )
-    configs = {stage: json.loads(config) for stage, config in rows.iter_rows()}
+    ran = set(warehouse.query("select distinct stage from ledger.runs")["stage"])
+    of_labels = [asset.key.to_user_string() for asset in LABEL_ASSETS]
+    touched = {asset_of(one["table"]) for one in receipt["receipt"]["tables"]}
     stages = [asset.key.to_user_string() for asset in ASSETS]
-    stages = [stage for stage in stages if stage in configs and stage != "raw"]
+    stages += of_labels if touched & set(of_labels) else []
+    stages = [stage for stage in stages if stage in ran and stage not in ("raw", "label_task", "label_queue")]
     if not stages or not warehouse.rows("raw.records"):
         print("Nothing depends on them that could be built again.")
         return
     print(f"Building again: {', '.join(stages)}.")
-    execute(
-        {"ops": {stage: {"config": configs[stage]} for stage in stages}}, database, ",".join(stages), reason="erasure"
-    )
+    execute({"ops": last_settings(warehouse, stages)}, database, ",".join(stages), reason="erasure")

@@ -15,14 +15,10 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.lineage import lineage
-from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import Scope, build_scope
-from sqlglot.schema import MappingSchema
+if TYPE_CHECKING:  # imported where SQL is read: most commands need none of it, and it takes a while
+    from sqlglot.optimizer.scope import Scope
 
 SQL = Path(__file__).parent / "sql"
 
@@ -57,6 +53,12 @@ class Table(NamedTuple):
 
 
 @cache
+def schemas() -> frozenset[str]:
+    """The schemas of the tables, by the names of their folders alone."""
+    return frozenset(folder.name.split("_", 1)[-1] for folder in SQL.glob("[0-9]*_*"))
+
+
+@cache
 def tables() -> dict[str, Table]:
     """Every table that sql/ builds, by name, in flow order."""
     files = sorted(SQL.glob("[0-9]*_*/*.sql"), key=lambda path: (path.parent.name, path.stem))
@@ -68,6 +70,9 @@ def read_table(path: Path) -> Table:
 
     Raises ValueError if the file holds anything but one select, or has no header.
     """
+    import sqlglot
+    from sqlglot import exp
+
     sql = path.read_text(encoding="utf-8")
     header = [line[2:].strip() for line in sql.split("\n") if line.startswith("--")]
     statements = sqlglot.parse(sql, dialect="duckdb")
@@ -100,6 +105,11 @@ def column_lineage(name: str) -> dict[str, tuple[tuple[str, str], ...]]:
 
     Read off the SQL by sqlglot; a column that Python computed (`incoming`) stands for the columns its header names.
     """
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.optimizer.qualify import qualify
+    from sqlglot.optimizer.scope import build_scope
+
     table = tables()[name]
     schema: dict[str, dict] = {"temporary": {"decided": dict.fromkeys(DECIDED, "text")}}
     if table.incoming:
@@ -111,18 +121,19 @@ def column_lineage(name: str) -> dict[str, tuple[tuple[str, str], ...]]:
     for source in query.find_all(exp.Table):
         if source.name in ("incoming", "decided") and not source.db:
             source.set("db", exp.to_identifier("temporary"))
-    known = MappingSchema(schema, dialect="duckdb")
-    qualified = qualify(query, schema=known, dialect="duckdb", validate_qualify_columns=False, identify=False)
-    scope = build_scope(qualified)  # once for all columns: it takes most of the time
-    return {column: _sources(table, column, scope, known) for column in table.columns}
+    # Qualified once for all columns: sqlglot would do it again for each, which takes most of the time.
+    query = qualify(query, dialect="duckdb", schema=schema, validate_qualify_columns=False, identify=False)
+    scope = build_scope(query)
+    return {column: _sources(table, column, scope) for column in table.columns}
 
 
-def _sources(table: Table, column: str, scope: Scope, schema: MappingSchema) -> tuple[tuple[str, str], ...]:
+def _sources(table: Table, column: str, scope: "Scope") -> tuple[tuple[str, str], ...]:
+    from sqlglot import exp
+    from sqlglot.lineage import lineage
+
     found: dict[tuple[str, str], None] = {}
-    of_column = lineage(
-        column, scope.expression, schema=schema, dialect="duckdb", scope=scope, trim_selects=False, copy=False
-    )
-    for node in of_column.walk():
+    nodes = lineage(column, scope.expression, {}, dialect="duckdb", scope=scope, trim_selects=False, copy=False).walk()
+    for node in nodes:
         if not isinstance(node.source, exp.Table):
             continue
         short = node.name.rsplit(".", 1)[-1].strip('"')

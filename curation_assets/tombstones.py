@@ -8,19 +8,40 @@ tell an erased record from a new one, so reading sources stops rather than let o
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from curation_assets.algorithms.cleaning import clean
 from curation_assets.readers.records import REJECTS, Batch
 from curation_assets.warehouse import Warehouse
 
 TABLE = "erasure.tombstones"
 REASON = "erased: this record was erased, and is refused wherever it comes from"
 REASON_IN_SOURCE = "erased: this record was erased from this source, and is refused here"
+REASON_OF_SOURCE = (
+    "withdrawn: this source was withdrawn, and its records are refused; `curate erase --allow-again` takes that back"
+)
+REASON_OF_LICENSE = "withdrawn: its licence was withdrawn, and records under it are refused; `curate erase --allow-again` takes that back"
+
+LIFTED = "erasure.lifted"
+
+REFUSED = (
+    "select kind, keyed_hash, source from erasure.tombstones where kind <> 'record' and (source is null or source = $source) "
+    "and erasure_id not in (select unnest($lifted::varchar[]))"
+)
+
+AS_THEY_ARE = ("record", "source")
+"""Kinds of values that are hashed as they are; of all others case and spaces do not count."""
+
+FEWEST_WORDS = 5
+"""Texts of fewer words are recognised with their marks: `yes?` is not `yes!`. Ours."""
 
 
 class KeyMissingError(Exception):
@@ -39,7 +60,8 @@ class Keyed(NamedTuple):
 
     def hash(self, kind: str, value: str, source: str | None = None) -> str:
         """HMAC-SHA256 (RFC 2104) of a value of a kind; source: only as it stands in that source."""
-        return self.sign("\x1f".join((kind, source or "", normalised(value) if kind != "record" else value)))
+        form = value if kind in AS_THEY_ARE else words(value) if kind == "words" else normalised(value)
+        return self.sign("\x1f".join((kind, source or "", form)))
 
     def sign(self, message: str) -> str:
         """HMAC-SHA256 of a message, in hex."""
@@ -53,6 +75,27 @@ def normalised(text: str) -> str:
     'a text of words'
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def words(text: str) -> str:
+    r"""A text's words without the marks between them, so that its markup does not matter; a text of few words with its marks.
+
+    >>> words("**A text**, of some\n* words!"), words("yes?")
+    ('a text of some words', 'yes?')
+    """
+    plain = normalised(text)
+    found = re.findall(r"\w+", plain)
+    return " ".join(found) if len(found) >= FEWEST_WORDS else plain
+
+
+def forms(text: str, original: str, kind: str) -> set[tuple[str, str]]:
+    """The forms in which a record of some kind is recognised, as (kind of hash, value).
+
+    >>> sorted(forms("<p>Some <b>few</b> words</p>", "{}", "html"))[-2:]
+    [('text', 'Some few words'), ('words', 'Some few words')]
+    """
+    cleaned = clean(text, kind).text
+    return {("text", text), ("text", cleaned), ("words", cleaned), ("original", original)}
 
 
 def key_path(warehouse: Warehouse) -> Path:
@@ -94,18 +137,19 @@ class Refusals(NamedTuple):
 
     key: Keyed
     everywhere: frozenset[str]
-    """Keyed hashes refused in every source."""
+    """Keyed hashes of texts refused in every source."""
     here: frozenset[str]
-    """Keyed hashes refused in this source."""
+    """Keyed hashes of texts refused in this source."""
+    licenses: frozenset[str]
+    """Keyed hashes of licences refused, in every source or this one."""
+    is_withdrawn: bool
+    """Whether the source itself is refused."""
     source: str
 
     def sift(self, batch: Batch) -> Batch:
-        """The batch without its erased records, which become rejects of reason `erased` and without any excerpt."""
+        """The batch without what is refused, which becomes rejects that say why and hold no excerpt."""
         told = [
-            self._reason(text, original)
-            for text, original in zip(
-                batch.records["text"].to_pylist(), batch.records["original"].to_pylist(), strict=True
-            )
+            self._reason(**row) for row in batch.records.select(["text", "original", "kind", "license"]).to_pylist()
         ]
         if not any(told):
             return batch
@@ -122,11 +166,19 @@ class Refusals(NamedTuple):
         )
         return Batch(batch.records.filter(pa.array([reason is None for reason in told])), rejects, batch.notes)
 
-    def _reason(self, text: str, original: str) -> str | None:
-        for kind, value in (("text", text), ("original", original)):
-            if self.everywhere and self.key.hash(kind, value) in self.everywhere:
+    def _reason(self, text: str, original: str, kind: str, license: str | None) -> str | None:
+        if self.is_withdrawn:
+            return REASON_OF_SOURCE
+        if self.licenses and license is not None:
+            hashes = {self.key.hash("license", license, source) for source in (None, self.source)}
+            if hashes & self.licenses:
+                return REASON_OF_LICENSE
+        if not self.everywhere and not self.here:
+            return None
+        for form, value in forms(text, original, kind):
+            if self.everywhere and self.key.hash(form, value) in self.everywhere:
                 return REASON
-            if self.here and self.key.hash(kind, value, self.source) in self.here:
+            if self.here and self.key.hash(form, value, self.source) in self.here:
                 return REASON_IN_SOURCE
         return None
 
@@ -135,6 +187,40 @@ def refusals(warehouse: Warehouse, source: str) -> Refusals | None:
     """What a source may not bring in again; None where nothing was ever erased. Raises KeyMissingError."""
     if not warehouse.has_table(TABLE):
         return None
-    hashes = "select keyed_hash from erasure.tombstones where kind <> 'record' and source is not distinct from $source"
-    everywhere, here = (frozenset(warehouse.query(hashes, source=name)["keyed_hash"]) for name in (None, source))
-    return Refusals(key(warehouse), everywhere, here, source)
+    lifted = (
+        warehouse.query("select erasure_id from erasure.lifted")["erasure_id"].to_list()
+        if warehouse.has_table(LIFTED)
+        else []
+    )
+    rows = warehouse.query(REFUSED, source=source, lifted=lifted)
+    keyed = key(warehouse)
+    of_texts = [(of, hash) for kind, hash, of in rows.iter_rows() if kind not in ("source", "license")]
+    return Refusals(
+        keyed,
+        everywhere=frozenset(hash for of, hash in of_texts if of is None),
+        here=frozenset(hash for of, hash in of_texts if of is not None),
+        licenses=frozenset(hash for kind, hash, _ in rows.iter_rows() if kind == "license"),
+        is_withdrawn=keyed.hash("source", source) in set(rows.filter(rows["kind"] == "source")["keyed_hash"]),
+        source=source,
+    )
+
+
+def last_lifted_at(warehouse: Warehouse) -> datetime | None:
+    """When a withdrawal was taken back last: files read before may have rows that were refused then. None if none ever was."""
+    return warehouse.value("select max(lifted_at) as at from erasure.lifted") if warehouse.has_table(LIFTED) else None
+
+
+def erased_records(warehouse: Warehouse, ids: Collection[str]) -> set[str]:
+    """Those of some of our ids whose records were erased. Raises KeyMissingError."""
+    if not ids or not warehouse.has_table(TABLE):
+        return set()
+    hashes = warehouse.query("select keyed_hash from erasure.tombstones where kind = 'record'")["keyed_hash"]
+    keyed, gone = key(warehouse), set(hashes)
+    return {record for record in ids if keyed.hash("record", record) in gone}
+
+
+def without_erased(warehouse: Warehouse, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows whose record_id is no erased record's. Raises KeyMissingError."""
+    kept = list(rows)
+    gone = erased_records(warehouse, {row["record_id"] for row in kept})
+    return [row for row in kept if row["record_id"] not in gone] if gone else kept

@@ -39,7 +39,7 @@ from pydantic import Field
 
 from curation_assets.home import default_database
 from curation_assets.progress import logger
-from curation_assets.tables import SQL, Table, tables
+from curation_assets.tables import SQL, Table, schemas, tables
 
 SECONDS_BEFORE_SAYING_WE_WAIT = 5
 SPOOL_ROWS = 16_384
@@ -96,7 +96,7 @@ class Warehouse(DuckDBResource):
     def path(self) -> Path:
         """The database file, absolute. Raises DatabaseNameError if it has the name of a schema in it."""
         path = Path(self.database).expanduser().resolve()
-        if path.stem in {name.split(".")[0] for name in tables()}:
+        if path.stem in schemas():
             raise DatabaseNameError(
                 f"{path.name}: DuckDB takes a file's name for a database's, and {path.stem} is the name of a schema in it; "
                 "give the file another name."
@@ -172,7 +172,7 @@ class Warehouse(DuckDBResource):
         _acquire(lock, "another run is working on this database")
         _held_run_locks[key] = lock
         shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
-        from curation_assets.erasure import finish_killed
+        from curation_assets.erasure_receipts import finish_killed
 
         try:
             finish_killed(self)
@@ -193,6 +193,15 @@ class Warehouse(DuckDBResource):
         """Let the next run have the database."""
         if lock := _held_run_locks.pop(str(self.path), None):
             lock.release()
+
+    def has_unfinished_erasure(self) -> bool:
+        """Whether a killed erasure has left something to do, as what lies beside the database says."""
+        return self.rewriting.exists() or self.forgetting.exists()
+
+    @property
+    def forgetting(self) -> Path:
+        """The note of what has still to be taken out of Dagster's history; it is there only while that is done, or was cut short."""
+        return self.path.with_name(f"{self.path.name}.forgetting")
 
     @property
     def rewriting(self) -> Path:
@@ -576,6 +585,15 @@ class Commit:
             "where verdict = 'drop' and record_id not in (select record_id from decided)"
         )
 
+    def has_table(self, name: str) -> bool:
+        """Whether a table is there in this transaction."""
+        schema, short = name.split(".")
+        found = (
+            "select count(*) from duckdb_tables() where database_name = current_database() "
+            "and schema_name = $schema and table_name = $name"
+        )
+        return self.connection.execute(found, {"schema": schema, "name": short}).fetchall()[0][0] > 0
+
     def count(self, name: str) -> int:
         """Rows of a table as it stands in this transaction."""
         return self.connection.execute(f"select count(*) from {name}").fetchall()[0][0]
@@ -661,17 +679,30 @@ def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"create or replace temp view incoming as select {columns}")
         params = dict.fromkeys(table.params) or None
         connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
-        has = {column for column, *_ in connection.execute(f"describe {name}").fetchall()}
-        if has != set(table.columns):
-            described = connection.execute(f"describe {table.sql}", params).fetchall()
-            for column, kind in ((column, kind) for column, kind, *_ in described if column not in has):
-                connection.execute(f"alter table {name} add column {column} {kind}")
+        _add_missing_columns(connection, table, params)
+    if connection.execute(
+        "select count(*) from information_schema.tables where table_schema = 'erasure' and table_name = 'tombstones'"
+    ).fetchall()[0][0]:
+        table = tables()["erasure.tombstones"]
+        connection.execute(
+            f"create or replace temp view incoming as select {', '.join(f'null as {column}' for column in table.incoming)}"
+        )
+        _add_missing_columns(connection, table, None)
     connection.execute("drop view incoming")
     connection.execute(f"create or replace view ledger.current_decisions as {tables()['ledger.current_decisions'].sql}")
 
 
 def _overrides_in_force() -> str:
     return (SQL / "audit" / "overrides_in_force.sql").read_text(encoding="utf-8")
+
+
+def _add_missing_columns(connection: duckdb.DuckDBPyConnection, table: Table, params: dict[str, Any] | None) -> None:
+    """Give a table that an older version made the columns it has since got. There is a view `incoming`."""
+    has = {column for column, *_ in connection.execute(f"describe {table.name}").fetchall()}
+    if has != set(table.columns):
+        described = connection.execute(f"describe {table.sql}", params).fetchall()
+        for column, kind in ((column, kind) for column, kind, *_ in described if column not in has):
+            connection.execute(f"alter table {table.name} add column {column} {kind}")
 
 
 def _remove(database: Path) -> None:

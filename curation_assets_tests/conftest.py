@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
 
@@ -233,4 +234,5 @@ def label(record_id: str, label_id: str) -> dict:
         "answer": "skip",
         "role": "expert",
         "origin": "page",
+        "labelled_at": datetime(2026, 1, 1, tzinfo=timezone.utc),
     }

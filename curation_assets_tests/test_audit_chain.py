@@ -8,9 +8,13 @@ import pytest
 from conftest import materialize
 from typer.testing import CliRunner
 
+from curation_assets import erasure
 from curation_assets.audit_chain import chain_head, ledger_lines, verify_ledger
 from curation_assets.cli import app
 from curation_assets.command_line import FAILED, USAGE
+from curation_assets.erasure_plan import Request, plan
+from curation_assets.erasure_receipts import receipts_folder
+from curation_assets.tombstones import key_path
 from curation_assets.warehouse import Warehouse
 
 TEXTS = ["a first text of some words", "a first text of some words", "another text, on its own", "the fourth one"]
@@ -24,7 +28,7 @@ def chained(tmp_path_factory):
     source.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(TEXTS)))
     warehouse = Warehouse(database=str(folder / "chained.duckdb"))
     for _ in range(2):
-        sources = [{"name": "texts", "path": str(source)}]
+        sources = [{"name": "texts", "path": str(source), "license": "CC0-1.0"}]
         assert materialize(warehouse, {"raw": {"sources": sources}}, ["raw", "cleaned", "deduped"]).success
     warehouse.release_run()
     return warehouse
@@ -134,6 +138,161 @@ def test_what_was_done_to_a_row_is_found_and_named(tampered, statements, words):
 
     problems = tampered(*statements)
     assert any(re.search(words, problem) for problem in problems), problems
+
+
+@pytest.fixture(scope="module")
+def erased(chained, tmp_path_factory):
+    """The database after two erasures, of which the second withdraws a licence, and after that was taken back."""
+    path = tmp_path_factory.mktemp("erased") / "erased.duckdb"
+    shutil.copy(chained.path, path)
+    warehouse = Warehouse(database=str(path))
+    for request in (Request(ids=("2",)), Request(license="CC0-1.0")):
+        erasure.erase(warehouse, plan(warehouse, request))
+    erasure.allow_again(warehouse, erasure.withdrawals(warehouse), "a mistake")
+    warehouse.release_run()
+    return warehouse
+
+
+@pytest.fixture
+def receipts(erased, tmp_path):
+    """A copy of that database with its receipts and key, to run statements on; gives the problems found and the names of the erasures."""
+    path = tmp_path / "erased.duckdb"
+    for file in erased.path.parent.iterdir():
+        if not file.name.endswith(".lock"):
+            (shutil.copytree if file.is_dir() else shutil.copy)(file, tmp_path / file.name)
+    warehouse = Warehouse(database=str(path))
+    named = warehouse.query("select erasure_id from erasure.receipts order by issued_at")["erasure_id"].to_list()
+
+    def tamper(*statements):
+        with duckdb.connect(str(path)) as connection:
+            for statement in statements:
+                for number, name in enumerate(named, start=1):
+                    statement = statement.replace(f"ERASURE{number}", f"'{name}'")
+                connection.execute(statement)
+        return verify_ledger(warehouse)
+
+    return warehouse, named, tamper
+
+
+R, T = "erasure.receipts", "erasure.tombstones"
+AFRESH = "receipt_hash = sha256(previous_receipt_hash || chr(10) || receipt::varchar)"
+COUNTED = "replace(receipt::varchar, '\"records\":1', '\"records\":0')"
+SWAPPED = f"update {R} set erasure_id = case erasure_id when ERASURE1 then ERASURE2 else ERASURE1 end where erasure_id <> ERASURE3"
+
+
+@pytest.mark.parametrize(
+    ("statements", "which", "words"),
+    [
+        ([f"update {R} set receipt = {COUNTED} where erasure_id = ERASURE1"], 1, "its receipt was edited"),
+        (
+            [f"update {R} set receipt = {COUNTED} where erasure_id = ERASURE1", f"update {R} set {AFRESH}"],
+            1,
+            "signature was not made with the key",
+        ),
+        (
+            [f"update {R} set receipt = {COUNTED} where erasure_id = ERASURE1", f"update {R} set {AFRESH}"],
+            1,
+            "does not say what it said when its row of the chain was written",
+        ),
+        (
+            [f"update {R} set receipt = {COUNTED} where erasure_id = ERASURE1", f"update {R} set {AFRESH}"],
+            1,
+            "its receipt counts other records",
+        ),
+        ([f"update {R} set signature = repeat('0', 64) where erasure_id = ERASURE2"], 2, "signature was not made"),
+        (
+            [f"update {R} set issued_at = issued_at - interval 1 day where erasure_id = ERASURE2"],
+            2,
+            "the columns of its row",
+        ),
+        ([f"delete from {R} where erasure_id = ERASURE1"], 1, "row 7 of the chain: its receipt is missing"),
+        ([f"delete from {R} where erasure_id = ERASURE1"], 2, "the receipt before its own is not the one"),
+        ([f"delete from {R} where erasure_id = ERASURE3"], 3, "its receipt is missing"),
+        ([f"insert into {R} from {R} where erasure_id = ERASURE2"], 2, "it has more than one receipt"),
+        ([SWAPPED], 1, "its receipt names another row of the chain"),
+        ([SWAPPED], 2, "the receipt before its own is not the one"),
+        (
+            [f"update {T} set keyed_hash = reverse(keyed_hash) where erasure_id = ERASURE1 and position = 2"],
+            1,
+            "tombstone 2 was edited",
+        ),
+        (
+            [f"update {T} set source = 'another' where erasure_id = ERASURE2 and position = 1"],
+            2,
+            "tombstone 1 was edited",
+        ),
+        ([f"delete from {T} where erasure_id = ERASURE1 and position = 3"], 1, "tombstone 3 is missing"),
+        ([f"delete from {T} where erasure_id = ERASURE1"], 1, "tombstone 1 is missing"),
+        (
+            [f"insert into {T} select * replace (99 as position) from {T} where position = 1"],
+            1,
+            "tombstone 99 was (added|edited)",
+        ),
+        (
+            [f"insert into {T} select * replace (null as position) from {T} limit 1"],
+            1,
+            "1 of its tombstones have no number",
+        ),
+        (
+            [f"insert into {T} from {T} where erasure_id = ERASURE1 and position = 1"],
+            1,
+            "tombstone 1 is there more than once",
+        ),
+        (
+            [f"update {T} set position = 3 - position where erasure_id = ERASURE1 and position < 3"],
+            1,
+            "tombstone [12] was edited",
+        ),
+        (
+            [
+                f"update {T} set reason = 'another' where erasure_id = ERASURE1 and position = 1",
+                f"update {T} set row_hash = left(sha256(json_array(erasure_id, position, tombstone_id, kind, keyed_hash, key_id, source, "
+                "reason, epoch_us(erased_at))::varchar), 16)",
+            ],
+            1,
+            "rows were rewritten together with their short hashes",
+        ),
+        (["delete from erasure.lifted"], 3, "its rows of erasure.lifted are not those it wrote"),
+        (["update erasure.lifted set erasure_id = ERASURE1"], 3, "its rows of erasure.lifted are not those it wrote"),
+        (
+            ["delete from ledger.runs where run_id = ERASURE3"],
+            3,
+            "the ledger was cut off or rewritten, or the receipt was added",
+        ),
+        (
+            ["update ledger.runs set notes = '{\"redactions\":0}' where run_id = ERASURE1"],
+            None,
+            "its row in ledger.runs was edited",
+        ),
+    ],
+)
+def test_receipts_and_tombstones_that_were_touched_are_named(receipts, statements, which, words):
+    import re
+
+    _, named, tamper = receipts
+    problems = tamper(*statements)
+    told = f"Erasure {named[which - 1]}.*{words}" if which else words
+    assert any(re.search(told, problem) for problem in problems), problems
+
+
+def test_receipts_are_whole_and_their_files_and_signatures_are_held_to_them(receipts):
+    warehouse, named, tamper = receipts
+    assert tamper("select 1") == []
+    assert "3 receipts of erasures, 11 tombstones; the signatures were checked" in ledger_lines(warehouse)[-1]
+    folder = receipts_folder(warehouse)
+    file, other = folder / f"{named[0]}.json", folder / "erasure-elsewhere.json"
+    file.write_text(file.read_text().replace('"records": 1', '"records": 2'))
+    other.write_text("{}")
+    problems = verify_ledger(warehouse)
+    assert [problem.split(" in ")[0] for problem in problems] == [other.name, file.name]
+    assert "is not the receipt that the database holds" in problems[1]
+    file.unlink()  # the next run writes it again
+    other.unlink()
+    key_path(warehouse).unlink()
+    assert tamper("select 1") == []
+    assert "signatures were not checked" in ledger_lines(warehouse)[-1]
+    forged = tamper(f"update {R} set receipt = {COUNTED} where erasure_id = ERASURE1", f"update {R} set {AFRESH}")
+    assert any("does not say what it said" in problem for problem in forged)  # also without the key
 
 
 def test_a_row_rewritten_with_its_hash_is_found_by_its_run(tampered):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from curation_assets import audit, audit_sets, erasure
 from curation_assets.cli import app
 from curation_assets.command_line import NOT_FOUND, USAGE
+from curation_assets.erasure_plan import Request, plan
 from curation_assets.warehouse import Warehouse
 
 
@@ -45,7 +46,7 @@ def test_a_record_is_found_by_its_text_exactly_nearly_or_among_the_rejects(wareh
     assert audit.find(warehouse, "victim-1", is_text=True) == audit.Found([], "")
     assert "row 64" in curate(warehouse, "trace", "texts.jsonl:64")
     assert "nor that text" in curate(warehouse, "trace", "nothing of the kind here", code=NOT_FOUND)
-    erasure.erase(warehouse, erasure.plan(warehouse, erasure.Request(ids=("victim-1",))))
+    erasure.erase(warehouse, plan(warehouse, Request(ids=("victim-1",))))
     assert re.search(r"It was erased on .* by erasure-", curate(warehouse, "trace", "--text", VICTIM))
 
 
@@ -81,7 +82,7 @@ def test_a_diff_says_what_left_and_why_in_rows_and_in_words(warehouse):
     assert len(rows) == release.records - 40
     words = curate(warehouse, "diff", release.release_id[:6])
     assert f"{len(rows)} left; now they are dropped by curated_set: not_selected" in words
-    erasure.erase(warehouse, erasure.plan(warehouse, erasure.Request(ids=("victim-1",))))
+    erasure.erase(warehouse, plan(warehouse, Request(ids=("victim-1",))))
     after = pl.read_csv(curate(warehouse, "diff", release.release_id, "--csv").encode())
     assert set(after["rule"]) == {"not_selected", "erased"}
     assert after.filter(rule="erased")["source_record_id"].null_count() == len(after.filter(rule="erased")) > 0
@@ -114,7 +115,7 @@ def test_the_report_stands_alone_and_says_what_is_not_known(warehouse, tmp_path)
     assert sections["Duplicates merged"]["paragraphs"][0].startswith("2 records")
     assert [part["title"][:2] for part in report["training_content_summary"][1:]] == ["1.", "2.", "3."]
     assert "it is one of" in curate(warehouse, "audit", "--use", "anything", "--out", str(tmp_path), code=USAGE)
-    erasure.erase(warehouse, erasure.plan(warehouse, erasure.Request(ids=("victim-1",))))
+    erasure.erase(warehouse, plan(warehouse, Request(ids=("victim-1",))))
     assert "THIS RELEASE IS WITHDRAWN" in curate(warehouse, "audit", "latest", "--out", str(tmp_path))
 
 

@@ -16,9 +16,12 @@ import pytest
 from conftest import TOKENS, VICTIM, label, materialize
 from typer.testing import CliRunner
 
-from curation_assets import erasure, tombstones
+from curation_assets import erasure, erasure_plan, erasure_receipts, tombstones
 from curation_assets.audit_chain import verify_ledger
 from curation_assets.cli import app
+from curation_assets.erasure_plan import Request
+from curation_assets.labelling import journal
+from curation_assets.labelling.desk import Desk
 from curation_assets.pages import markdown_table
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
@@ -37,7 +40,20 @@ def database(planted, tmp_path):
 
 
 def erase(warehouse: Warehouse, **request) -> dict:
-    return erasure.erase(warehouse, erasure.plan(warehouse, erasure.Request(**request)))
+    return erasure.erase(warehouse, erasure_plan.plan(warehouse, Request(**request)))
+
+
+def curate(warehouse: Warehouse, *arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [*arguments, "--database", str(warehouse.path)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def files_with(folders: list[Path], words: tuple[str, ...]) -> tuple[int, list[str]]:
+    """How many files lie in some folders, and those in whose bytes one of some words stands."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    found = [str(path) for path in files if any(word.encode() in path.read_bytes().lower() for word in words)]
+    return len(files), found
 
 
 def places_of(warehouse: Warehouse, *words: str) -> list[str]:
@@ -61,73 +77,109 @@ def places_of(warehouse: Warehouse, *words: str) -> list[str]:
 
 def test_the_plan_finds_copies_near_duplicates_and_what_was_made_from_a_record(database):
     warehouse, victim = database
-    planned = erasure.plan(warehouse, erasure.Request(ids=("victim-1",)))
+    planned = erasure_plan.plan(warehouse, Request(ids=("victim-1",)))
     assert dict(planned.records.select("source_record_id", "why").iter_rows()) == {
         "victim-1": "named", "copy-1": "copy", "near-1": "near-duplicate", "made-1": "derived",
     }  # fmt: skip
     assert planned.labels == 1
     assert len(planned.releases) == 1
-    narrow = erasure.plan(warehouse, erasure.Request(ids=(victim,), reach="records"))
+    narrow = erasure_plan.plan(warehouse, Request(ids=(victim,), reach="records"))
     assert (len(narrow.records), narrow.kept_copies, narrow.kept_near) == (1, 1, 2)
-    assert not len(erasure.plan(warehouse, erasure.Request(ids=("victim-1",), source="others")).records)
-    assert len(erasure.plan(warehouse, erasure.Request(license="CC-BY-4.0", reach="records")).records) == 63
+    assert not len(erasure_plan.plan(warehouse, Request(ids=("victim-1",), source="others")).records)
+    assert len(erasure_plan.plan(warehouse, Request(license="CC-BY-4.0", reach="records")).records) == 63
 
 
-def page_of_victim(home: Path) -> None:
-    """A run in Dagster's history whose asset page shows the victim, as previews do."""
+def pages_of(home: Path, text: str, name: str = "raw") -> None:
+    """A run in Dagster's history whose asset page, check and step's output show a text, as previews do."""
+    cell = markdown_table(pl.DataFrame({"text": [text]}))
 
-    @dg.asset(name="raw")
+    @dg.asset(name=name)
     def page() -> dg.MaterializeResult:
-        return dg.MaterializeResult(
-            metadata={"preview": dg.MetadataValue.md(markdown_table(pl.DataFrame({"text": [VICTIM]})))}
-        )
+        sys.stdout.write(cell)
+        return dg.MaterializeResult(metadata={"preview": dg.MetadataValue.md(cell)})
 
-    home.mkdir()
-    with dg.DagsterInstance.get() as instance:
-        assert dg.materialize([page], instance=instance).success
-    assert any(TOKENS[0].encode() in path.read_bytes() for path in home.rglob("*.db"))
+    @dg.asset_check(asset=page, name="rows_are_sound")
+    def check() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, metadata={"examples": dg.MetadataValue.md(cell)})
+
+    home.mkdir(exist_ok=True)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        job = dg.Definitions(assets=[page], asset_checks=[check]).resolve_implicit_global_asset_job_def()
+        assert job.execute_in_process(instance=instance).success
 
 
 def test_nothing_of_an_erased_text_is_left_and_all_is_built_again(database, tmp_path, monkeypatch):
     warehouse, victim = database
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    journal = warehouse.path.with_name(f"{warehouse.path.name}.labels.jsonl")
-    journal.write_bytes(
-        b"".join(
-            orjson.dumps(label(record, record), option=orjson.OPT_APPEND_NEWLINE) for record in (victim, "another")
-        )
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    words = (*TOKENS, victim)
+    labelled = {
+        "label_task": {"name": "t", "classes": [{"name": "a"}, {"name": "b"}]},
+        "drift_report": {"since": "2020-01-01"},
+    }
+    assert materialize(warehouse, labelled, ["label_task", "expert_labels", "drift_report"]).success
+    item = dict.fromkeys(tables()["label_queue.items"].incoming) | {
+        "item_id": "i",
+        "task": "t",
+        "round": 1,
+        "position": 1,
+    }
+    kept = "select record_id, text_hash from filtered.records where contains(lower(text), $word) limit 1"
+    record, text_hash = warehouse.query(kept, word=TOKENS[0]).row(0)
+    item |= {"record_id": record, "reason": "random"}
+    warehouse.append("label_queue.items", pl.DataFrame([item]))
+    warehouse.release_run()
+    desk = Desk(warehouse)
+    desk.refresh()
+    assert TOKENS[0] in desk.view("somebody", "label").item.text.lower()
+    act = label(victim, "before")
+    path = journal.journal_path(warehouse)
+    path.write_bytes(
+        b"".join(orjson.dumps(row) + b"\n" for row in (act, act | {"label_id": "o", "record_id": "another"}))
     )
-    assert "cleaned.records.text" in places_of(warehouse, TOKENS[0])
+    assert "embeddings.cache.text_hash" in places_of(warehouse, text_hash)
     hashes = warehouse.query(
         "select text_hash from cleaned.records where contains(lower(text), $word)", word=TOKENS[0]
     )["text_hash"].to_list()
+    pages_of(home, VICTIM)
+    assert any(name.endswith("index.db") for name in files_with([home], words)[1])
 
-    page_of_victim(tmp_path / "home")
-
-    result = CliRunner().invoke(
-        app, ["erase", "--record", "victim-1", "--reason", "a request", "--yes", "--database", str(warehouse.path)]
+    said = curate(warehouse, "erase", "--record", "victim-1", "--reason", "a request", "--yes")
+    assert "4 records (1 named, 1 of the same text, 1 near-duplicates of them, 1 made from them)" in said
+    assert "Withdrawn: " in said
+    assert (
+        "deleted 1 runs whose pages showed them, and the last pages of raw, 0 results of checks, 1 outputs of steps"
+        in said
     )
-    assert result.exit_code == 0, result.output
-    assert "4 records (1 named, 1 of the same text, 1 near-duplicates of them, 1 made from them)" in result.output
-    assert "Withdrawn: " in result.output
-    assert places_of(warehouse, *TOKENS, victim, "victim-1", *hashes) == []
-    files = [
-        path for folder in (warehouse.path.parent, tmp_path / "home") for path in folder.rglob("*") if path.is_file()
-    ]
-    assert len(files) > 8
-    for path in files:
-        content = path.read_bytes().lower()
-        assert not any(word.encode() in content for word in (*TOKENS, victim)), path
-    assert b"another" in journal.read_bytes()
+    desk.refresh()  # as keep_current does when the database has changed
+    assert desk.view("somebody", "label").item is None
+    journal.write(warehouse, [label(victim, "after")])  # it was still on somebody's screen
+    assert journal.fold(warehouse) == 1  # the other record's, which was waiting
+    assert materialize(warehouse, {}, ["release"]).success
+    warehouse.release_run()
+    assert places_of(warehouse, *words, "victim-1", *hashes) == []
+    files, found = files_with([warehouse.path.parent, home], words)
+    assert files > 8
+    assert found == []
+    assert list(warehouse.path.parent.glob("releases/*/MANIFEST.json"))
 
     assert warehouse.rows("raw.records") == 60
     assert warehouse.value("select count(*) from curated_set.records") > 0
     assert warehouse.rows("clusters.profiles") > 0  # emptied, and built again
     assert warehouse.value("select count(*) from release.withdrawals") == 1
-    assert warehouse.query("select label_id from expert_labels.labels")["label_id"].to_list() == ["l-2"]
+    assert set(warehouse.query("select label_id from expert_labels.labels")["label_id"]) == {"l-2", "o"}
     assert warehouse.value("select count(*) from ledger.decisions where starts_with(record_id, 'erased-')") >= 8
     assert warehouse.value("select count(*) from erasure.tombstones where kind = 'record'") == 4
     assert verify_ledger(warehouse) == []
+
+    again = warehouse.query(
+        "select stage, config from ledger.runs where finished_at > (select max(erased_at) from erasure.tombstones)"
+    )
+    settings = {stage: json.loads(config) for stage, config in again.iter_rows()}
+    assert "expert_labels" in settings  # it held the record's label
+    assert "label_task" not in settings
+    assert settings["drift_report"]["since"] is None  # meant for one run
+    assert settings["curated_set"]["budget_records"] == 61
 
 
 def test_every_table_there_is_or_will_be_is_walked(database):
@@ -149,7 +201,7 @@ def test_every_table_there_is_or_will_be_is_walked(database):
                     column.endswith("_record_id") and not column.endswith("source_record_id")
                 )
                 is_hash = column.endswith("text_hash")
-                is_place = name in erasure.REDACTED and not (
+                is_place = name in erasure_plan.REDACTED and not (
                     is_id or is_hash
                 )  # the rest of such a row says where it stands
                 value = victim if is_id else text_hash if is_hash else "there" if is_place else VICTIM
@@ -190,6 +242,127 @@ def test_an_erased_text_is_refused_when_it_comes_again(database, tmp_path):
         warehouse.hold_for_run()
 
 
+ARTICLE = "The ferry to the island stopped at nine. Nobody had told the keeper, who waited with his lamp until the morning came."
+PAGE = (
+    "<!DOCTYPE html><html><head><title>Ferry</title></head><body><article><h1>{}</h1><p>{}</p></article></body></html>"
+)
+
+
+def test_an_article_is_refused_in_other_markup_and_another_is_not(tmp_path):
+    warehouse = Warehouse(database=str(tmp_path / "articles.duckdb"))
+    folder = tmp_path / "site"
+    folder.mkdir()
+    first, second = ARTICLE.split(". ")
+    (folder / "a.html").write_text(PAGE.format("The last ferry", f"{ARTICLE} An older ending."))
+    (folder / "b.html").write_text(
+        PAGE.format("Another thing", "The museum shows forty clocks, and all of them are late by a minute.")
+    )
+    ops = {"raw": {"sources": [{"name": "site", "path": str(folder), "kind": "html"}]}}
+    assert materialize(warehouse, ops, ["raw", "cleaned"]).success
+    cached = warehouse.query("select text_hash, source_uri from cleaned.records")
+    vectors = [
+        {"text_hash": row[0], "model": "m", "revision": "r", "embedding": [1.0, 0.0]} for row in cached.iter_rows()
+    ]
+    warehouse.append("embeddings.cache", pl.DataFrame(vectors))
+    (folder / "a.html").write_text(PAGE.format("The last ferry", ARTICLE))
+    assert materialize(warehouse, {}, ["raw", "cleaned"]).success
+    assert warehouse.rows("raw.records") == 3  # the older version is superseded, and in no table after raw
+    now = warehouse.value("select record_id from cleaned.records where source_uri = 'a.html'")
+    planned = erasure_plan.plan(warehouse, Request(ids=(now,)))
+    assert planned.records["why"].sort().to_list() == ["named", "version"]
+    erasure.erase(warehouse, planned)
+    left = warehouse.query("select source_uri from embeddings.cache join cleaned.records using (text_hash)")
+    assert (warehouse.rows("embeddings.cache"), left["source_uri"].to_list()) == (1, ["b.html"])
+
+    again = tmp_path / "again.jsonl"
+    texts = [
+        f"<div>\n  <h2>The last ferry</h2><div class='x'>{first}.</div> <span>{second}</span></div>",  # other tags and spaces
+        PAGE.format("The last&nbsp;ferry", ARTICLE.replace("T", "&#84;")),  # entities
+        f"**The last ferry**\r\n\r\n*{ARTICLE}*",  # Markdown
+        f"\ufeffTHE LAST FERRY\u2028{ARTICLE}",  # plain, in other case and lines
+        PAGE.format("The last ferry", f"{ARTICLE} An older ending."),  # the superseded version
+        PAGE.format("The first ferry", ARTICLE.replace("nine", "eight")),  # another article in the same markup
+        "<p>The last ferry</p>",
+    ]
+    again.write_text("".join(json.dumps({"id": f"n-{n}", "text": text}) + "\n" for n, text in enumerate(texts)))
+    assert materialize(warehouse, {"raw": {"sources": [{"name": "again", "path": str(again)}]}}, ["raw"]).success
+    assert warehouse.query("select source_record_id from raw.records where source = 'again' order by 1")[
+        "source_record_id"
+    ].to_list() == ["n-5", "n-6"]
+    rejects = warehouse.query("select source_row, reason, excerpt from raw.rejects order by 1").rows()
+    assert rejects == [(row, tombstones.REASON, "") for row in range(1, 6)]
+    warehouse.release_run()
+    for text in texts[:5]:
+        assert "It was erased on" in curate(warehouse, "trace", "--text", text)
+
+
+def test_a_withdrawn_source_or_licence_is_refused_until_it_is_allowed_again(tmp_path):
+    warehouse = Warehouse(database=str(tmp_path / "licences.duckdb"))
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("mine", "yours")}
+
+    def write(name: str, *rows: tuple[str, str, str]) -> None:
+        files[name].write_text(
+            "".join(json.dumps({"id": id, "text": text, "license": of}) + "\n" for id, text, of in rows)
+        )
+
+    def read() -> set[str]:
+        sources = [{"name": name, "path": str(path)} for name, path in files.items()]
+        assert materialize(warehouse, {"raw": {"sources": sources}}, ["raw"]).success
+        warehouse.release_run()
+        return set(warehouse.query("select source_record_id from raw.records")["source_record_id"])
+
+    held, other = (
+        ("a", "the first text of them all", "CC-BY-NC-4.0"),
+        ("b", "a second text with other words", "CC0-1.0"),
+    )
+    write("mine", held, other)
+    write("yours", ("c", "a third text from elsewhere", "CC0-1.0"))
+    assert read() == {"a", "b", "c"}
+    said = curate(
+        warehouse, "erase", "--license", "cc-by-nc-4.0 ", "--yes", "--no-rebuild", "--reason", "its author asked"
+    )
+    assert "new records of licence 'cc-by-nc-4.0 ' will be refused" in said
+    curate(warehouse, "erase", "--source", "yours", "--yes", "--no-rebuild")
+    write(
+        "mine",
+        held,
+        other,
+        ("d", "a fourth text, under that licence", "CC-BY-NC-4.0"),
+        ("e", "the fifth, free", "CC0-1.0"),
+    )
+    write("yours", ("f", "a sixth text of the withdrawn source", "CC0-1.0"))
+    assert read() == {"b", "e"}
+    rejects = warehouse.query("select source, source_row, reason, excerpt from raw.rejects order by 1, 2").rows()
+    assert rejects == [
+        ("mine", 1, tombstones.REASON_OF_LICENSE, ""),
+        ("mine", 3, tombstones.REASON_OF_LICENSE, ""),
+        ("yours", 1, tombstones.REASON_OF_SOURCE, ""),
+    ]
+    assert materialize(warehouse, {}, ["cleaned"]).success
+    warehouse.release_run()
+
+    def stated() -> str:
+        curate(warehouse, "audit", "--out", str(tmp_path))
+        summary = json.loads(next(tmp_path.glob("audit-*.json")).read_text())["training_content_summary"]
+        return next(part for part in summary if part["title"].startswith("3."))["paragraphs"][0]
+
+    assert "Withdrawn now: licence cc-by-nc-4.0 ; source yours." in stated()
+    no_reason = ["erase", "--allow-again", "--source", "yours"]
+    curate(warehouse, *no_reason, code=2)
+    curate(warehouse, *no_reason[:-1], "mine", "--reason", "x", code=3)  # it is not withdrawn
+    curate(
+        warehouse, "erase", "--allow-again", "--license", "CC-BY-NC-4.0", "--yes", "--reason", "its author came round"
+    )
+    assert "Withdrawn now: source yours. Taken back: licence cc-by-nc-4.0 ." in stated()
+    assert read() == {"a", "b", "d", "e"}  # the file did not change, and is read again
+    assert verify_ledger(warehouse) == []
+    curate(warehouse, "erase", "--record", "a", "--yes", "--no-rebuild")
+    curate(warehouse, "erase", "--allow-again", "--source", "yours", "--yes", "--reason", "a mistake")
+    assert read() == {"b", "d", "e", "f"}  # what was erased by its id stays refused
+    assert warehouse.rows("erasure.receipts") == 5
+    assert verify_ledger(warehouse) == []
+
+
 def test_a_withdrawn_source_leaves_the_same_text_of_another(database, tmp_path):
     warehouse, _ = database
     erase(warehouse, source="texts", reach="records")
@@ -200,7 +373,60 @@ def test_a_withdrawn_source_leaves_the_same_text_of_another(database, tmp_path):
     assert materialize(warehouse, {"raw": {"sources": sources}}, ["raw"]).success
     assert warehouse.value("select count(*) from raw.records") == 3  # another source may bring it
     refused = tombstones.refusals(warehouse, "texts")
+    assert refused.is_withdrawn
     assert refused.key.hash("text", VICTIM, "texts") in refused.here
+    assert not tombstones.refusals(warehouse, "others").is_withdrawn
+
+
+FORGET = """
+import os, signal, sys
+from pathlib import Path
+from curation_assets import erasure, erasure_plan, history, warehouse as w
+home, path = sys.argv[1:]
+history._delete_from_tables = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+found = w.Warehouse(database=path)
+erasure.erase(found, erasure_plan.plan(found, erasure_plan.Request(ids=("a",))), Path(home))
+"""
+
+
+def test_the_history_is_forgotten_first_and_what_a_kill_left_of_it_by_the_next_command(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    warehouse = Warehouse(database=str(tmp_path / "history.duckdb"))
+    source = tmp_path / "texts.jsonl"
+    page = f"<p><a href='/a'>The   last</a> ferry</p><p>{TOKENS[0]} {ARTICLE}</p>"
+    rows = [{"id": "a", "text": page}, {"id": "short", "text": "yes?"}, {"id": "c", "text": "a third text of the file"}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert materialize(
+        warehouse, {"raw": {"sources": [{"name": "texts", "path": str(source)}]}}, ["raw", "cleaned"]
+    ).success
+    warehouse.release_run()
+    pages_of(home, warehouse.value("select text from cleaned.records where source_record_id = 'a'"), "cleaned")
+    pages_of(home, "a third text of the file, which stays", "raw")
+    assert len(files_with([home], (TOKENS[0],))[1]) > 1
+    environment = os.environ | {"PYTHONPATH": str(Path(erasure.__file__).parents[1])}
+    command = [sys.executable, "-c", FORGET, str(home), str(warehouse.path)]
+    killed = subprocess.run(command, env=environment, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert warehouse.rows("raw.records") == 3
+    assert [Path(name).name for name in files_with([home], (TOKENS[0],))[1]] == ["index.db"]  # in a check's result
+    assert warehouse.forgetting.exists()
+
+    curate(warehouse, "funnel")
+    assert not warehouse.forgetting.exists()
+    assert files_with([home], (TOKENS[0],))[1] == []
+    assert files_with([home], ("a third text",))[1] != []
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert [key.to_user_string() for key in instance.all_asset_keys()] == ["raw"]
+
+    said = curate(warehouse, "erase", "--record", "a", "--record", "short", "--yes", "--no-rebuild")
+    assert (
+        "Too short to search for by their text: 1 records in tables that are no record's, 1 in Dagster's history"
+        in said
+    )
+    receipt = json.loads(warehouse.value("select receipt from erasure.receipts"))
+    assert receipt["too_short_to_search"] == {"tables": 1, "history": 1}
+    assert receipt["history"]["searched"]
 
 
 def test_erasing_twice_keeps_the_chain_whole_and_an_edited_tombstone_shows(database):
@@ -216,7 +442,7 @@ def test_erasing_twice_keeps_the_chain_whole_and_an_edited_tombstone_shows(datab
 
 KILL = """
 import os, signal, sys
-from curation_assets import erasure, warehouse as w
+from curation_assets import erasure, erasure_plan, erasure_receipts, warehouse as w
 place, path = sys.argv[1:]
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -225,9 +451,9 @@ if place == "before the rename": w._sync = kill
 if place == "after the rename":
     sync = w._sync
     w._sync = lambda path: kill() if path.is_dir() else sync(path)
-if place == "receipt's file": erasure.receipts_folder = kill
+if place == "receipt's file": erasure_receipts.receipts_folder = kill
 found = w.Warehouse(database=path)
-erasure.erase(found, erasure.plan(found, erasure.Request(ids=("victim-1",))))
+erasure.erase(found, erasure_plan.plan(found, erasure_plan.Request(ids=("victim-1",))))
 """
 
 
@@ -256,7 +482,7 @@ def test_a_kill_leaves_all_or_nothing_and_the_next_start_finishes_it(database, p
     if is_done:
         assert places_of(warehouse, *TOKENS, victim) == []
         assert victim.encode() not in journal.read_bytes()
-        assert len(list(erasure.receipts_folder(warehouse).glob("*.json"))) == 1
+        assert len(list(erasure_receipts.receipts_folder(warehouse).glob("*.json"))) == 1
     else:
         assert "raw.records.text" in places_of(warehouse, TOKENS[0])
         assert victim.encode() in journal.read_bytes()
@@ -270,10 +496,10 @@ def test_the_receipt_s_signature_needs_the_key(database):
     warehouse.path.chmod(0o640)
     receipt = erase(warehouse, ids=("near-1",), reach="records")
     assert warehouse.path.stat().st_mode & 0o777 == 0o640
-    stored = json.loads(next(erasure.receipts_folder(warehouse).glob("*.json")).read_text())
+    stored = json.loads(next(erasure_receipts.receipts_folder(warehouse).glob("*.json")).read_text())
     assert stored == receipt
     keyed = tombstones.key(warehouse)
-    assert erasure.sealed(keyed, stored["receipt"], stored["previous_receipt_hash"]) == receipt
+    assert erasure_receipts.sealed(keyed, stored["receipt"], stored["previous_receipt_hash"]) == receipt
     assert keyed.sign(stored["receipt_hash"]) != tombstones.Keyed(bytes(32)).sign(stored["receipt_hash"])
     mode = tombstones.key_path(warehouse).stat().st_mode & 0o777
     assert mode == 0o600

@@ -30,6 +30,7 @@ from curation_assets.labelling.standing import (
     tells_of_open_items,
 )
 from curation_assets.progress import logger
+from curation_assets.tombstones import KeyMissingError
 from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError, Warehouse
 
 MODES = {"label": "expert", "again": "expert", "adjudicate": "adjudicator", "adjudicate_again": "adjudicator"}
@@ -131,7 +132,7 @@ class Desk:
                 if time.monotonic() - folded > FOLD_SECONDS:
                     journal.fold(self.warehouse)
                     folded = time.monotonic()
-            except (DatabaseError, Timeout, OSError) as error:
+            except (DatabaseError, KeyMissingError, Timeout, OSError) as error:
                 logger.warning(
                     "The journal of labels could not be moved into the database yet; it keeps them. %s", error
                 )

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from curation_assets.progress import logger
 from curation_assets.tables import tables
+from curation_assets.tombstones import without_erased
 from curation_assets.warehouse import Warehouse
 
 TABLE = "expert_labels.labels"
@@ -108,7 +109,8 @@ def fold(warehouse: Warehouse) -> int:
     """Move what the journal holds into expert_labels.labels, each label_id once; return how many acts are new there.
 
     Waits for the database, so it must not be called while this process has it open. A kill at any point loses nothing and
-    doubles nothing: the journal is shortened only after the database has committed.
+    doubles nothing: the journal is shortened only after the database has committed. Acts on erased records are left out.
+    Raises KeyMissingError where records were erased and the key of their tombstones is not there.
     """
     path = journal_path(warehouse)
     if not path.exists():
@@ -116,7 +118,8 @@ def fold(warehouse: Warehouse) -> int:
     with FileLock(f"{path}.fold.lock"):
         content = _content(path)
         unread: list[bytes] = []
-        acts = list(_acts(content, unread))
+        # Whoever had a record on their screen when it was erased may have answered since.
+        acts = without_erased(warehouse, _acts(content, unread))
         new = 0
         if acts:
             schema = {name: _DTYPES.get(name, pl.String) for name in columns()}

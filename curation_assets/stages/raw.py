@@ -19,7 +19,7 @@ from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import logger, reporter
 from curation_assets.readers import RECORDS, REJECTS
 from curation_assets.stages import OWNERS
-from curation_assets.tombstones import refusals
+from curation_assets.tombstones import last_lifted_at, refusals
 from curation_assets.warehouse import Commit, Warehouse
 
 COUNTS = ("rows_read", "rows_added", "rows_known", "rows_rejected")
@@ -184,10 +184,12 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
             f"Source '{source.name}' already has a file {file.uri}, read from {previous['path']}, which still exists; "
             f"give the source of {file.path} another name."
         )
+    lifted = last_lifted_at(warehouse)
     if (
         previous
         and previous["file_hash"] == file_hash
         and _reads_alike(json.loads(previous["source_config"]), settings)
+        and (lifted is None or lifted < previous["ingested_at"])  # else: rows refused then may be let in now
     ):
         logger.info(
             "raw: %s is unchanged since %s; it adds nothing.", file.uri, f"{previous['ingested_at']:%Y-%m-%d %H:%M}"

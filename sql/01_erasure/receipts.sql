@@ -1,6 +1,8 @@
 -- One row per erasure: its receipt, which also lies as a file beside the database.
--- Append-only. The signature is an HMAC-SHA256 under the key of the tombstones; the receipt names its row of ledger.runs, so it cannot be
--- exchanged without the ledger showing it, and the receipt before it.
+-- Append-only. The receipt names its row of ledger.runs and the receipt before it, and that row holds the hash of what the receipt says, so
+-- neither can be exchanged without the other showing it (`curate verify --ledger`). The signature is an HMAC-SHA256 under the key of the
+-- tombstones. It shows to whoever holds that key that the receipt was made by someone who held it. It is no public-key signature: nobody
+-- else can check it, it names no person, it says nothing of the time, and whoever holds the key could have made it.
 -- incoming(erasure_id, issued_at, receipt, previous_receipt_hash, receipt_hash, signature, key_id, chain_hash): the receipt
 select
   erasure_id::varchar as erasure_id,        -- the erasure; run_id of its row in ledger.runs

@@ -1,7 +1,7 @@
 -- One row per record that a request for erasure names: every condition that is given must hold.
 -- $ids: our ids or owners' ids; null: any
 -- $source: name of a source; null: any
--- $license: a licence as it is stated; null: any
+-- $licenses: licences as they are stated; null: any
 select
   record_id,         -- our id of the record
   source,            -- its source
@@ -12,5 +12,5 @@ select
 from raw.records
 where ($ids::varchar[] is null or record_id in (select unnest($ids::varchar[])) or source_record_id in (select unnest($ids::varchar[])))
   and ($source::varchar is null or source = $source::varchar)
-  and ($license::varchar is null or license = $license::varchar)
+  and ($licenses::varchar[] is null or license in (select unnest($licenses::varchar[])))
 order by source, source_uri, source_row
