@@ -18,7 +18,7 @@ from scipy.sparse import coo_array, csgraph
 
 from curation_assets.algorithms.shingles import Shingles, shingle, shingle_slabs
 
-MAX_COMPARISONS = 50_000
+MAX_COMPARISONS = 10_000
 """Kept records a record is compared with at most (ours): a bound on time where very many resemble each other just below the threshold."""
 
 _RECORDS_AT_A_TIME = 65_536  # sketches live only until their band keys are made
