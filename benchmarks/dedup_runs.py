@@ -76,6 +76,8 @@ def _ours():  # noqa: ANN202
     from curation_assets.algorithms.minhash import candidates, sketches, verified
     from curation_assets.algorithms.shingles import shingle
 
+    sketches(pa.array(["one text"]))  # loads the compiled kernels and makes the table of characters, as imports do for others
+
     def clusters(corpus: Path) -> np.ndarray:
         # Two readings, as the stage `deduped` makes them: sketches of all, shingles of those that may be duplicates.
         known = sketches(_batches(corpus), words=WORDS, bands=BANDS, rows=ROWS)
@@ -103,11 +105,9 @@ def _polars():  # noqa: ANN202
             .explode("word")
             .with_columns(pl.col("word").hash(seed=1))
         )
-        one = pl.col("word").shift(-1).over("document")
         shingle = pl.col("word")
         for step in range(1, WORDS):
             shingle = shingle * 0x9E3779B97F4A7C15 + pl.col("word").shift(-step).over("document")
-        del one
         hashed = words.select("document", shingle=shingle.hash(seed=2)).drop_nulls().collect()
         draw = np.random.default_rng(0)
         multiply = draw.integers(0, 2**63, LENGTH, np.uint64) | np.uint64(1)

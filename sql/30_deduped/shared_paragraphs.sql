@@ -28,7 +28,7 @@ select
   o.source_record_id,                                        -- its owner's id
   o.start::bigint as start,                                  -- character it begins at there, from 0
   o.chars::bigint as chars,                                  -- its characters
-  trim(substring(o.text, o.start + 1, least(o.chars, 200))) as excerpt  -- its beginning
+  trim(substring(o.text, o.start + 1, least(o.chars, 200)), E' \t\r\n') as excerpt  -- its beginning
 from shared as s
 join occurrences as o on o.passage_hash = s.passage_hash and o.place = s.place
 qualify row_number() over (partition by s.passage_hash order by o.start) = 1

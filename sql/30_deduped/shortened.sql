@@ -1,6 +1,6 @@
 -- One row per record whose text was shortened: repeated passages or shared paragraphs were taken out.
 -- Records with turns are left as they are: a release reads their originals. The first occurrence stays: in the record,
--- and of a shared passage in the first record that has it.
+-- and of a shared passage in the first record that has it. Of the blank lines left behind one stays.
 -- $remove_repeated_passages: take repeated passages out
 -- $remove_shared_paragraphs: take shared paragraphs out
 with occurrences_of_texts as (
@@ -34,7 +34,7 @@ pieces as (
   select record_id, max(stop), substring(any_value(text), max(stop) + 1), 0 from reached group by record_id
 ),
 joined as (
-  select record_id, rtrim(string_agg(piece, '' order by place, cut desc), E' \n') as text, sum(cut)::bigint as removed_passages
+  select record_id, trim(regexp_replace(string_agg(piece, '' order by place, cut desc), '\n{3,}', E'\n\n', 'g'), E' \n') as text, sum(cut)::bigint as removed_passages
   from pieces
   group by record_id
 )
