@@ -247,6 +247,12 @@ def _reason(decision: dict[str, Any]) -> str:
         if threshold
         else ": its group's quota is nothing",
         "longer_than_budget": f": its {value:,.0f} tokens are more than the {threshold:,.0f} there were",
+        "duplicate_group": f": it is the best of a group of duplicates, none of which was to stay; the most similar "
+        f"({value:.3f} ≥ {threshold:.3g}) is {decision['matched_source_record_id']}",
+        "same_instruction": f": {decision['matched_source_record_id']} asks the same, answers otherwise, and was kept",
+        "same_answer": f": {decision['matched_source_record_id']} answers the same to another instruction, and was kept",
+        "same_after_removal": f": without repeated and shared passages it is {decision['matched_source_record_id']}, which was kept",
+        "nothing_after_removal": ": all it says is in passages that many records share",
         "cluster_dropped": f": a person dropped cluster {value:.0f}",
         "cluster_review": f": cluster {value:.0f} waits for a person to look at it; see curated_set.review",
         "outlier": f": its outlier score {value:.4g} is above {threshold:.4g}",

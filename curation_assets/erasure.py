@@ -157,10 +157,20 @@ def _name_erased(connection: "duckdb.DuckDBPyConnection", columns: dict[str, Col
     connection.execute(
         "create temp table erased_texts as select unnest($hashes::varchar[]) as text_hash", {"hashes": sorted(hashes)}
     )
-    if "cleaned.records" in columns:
-        for column in ("text_hash", "raw_text_hash"):
+    if "deduped.shortened" in columns:
+        connection.execute(
+            "insert into erased_texts select text_hash from old.deduped.shortened "
+            "where record_id in (select record_id from erased) and text_hash not in (from erased_texts)"
+        )
+    in_use = [
+        ("cleaned.records", "text_hash"),
+        ("cleaned.records", "raw_text_hash"),
+        ("deduped.shortened", "text_hash"),
+    ]
+    for name, column in in_use:
+        if name in columns:
             connection.execute(
-                f"delete from erased_texts where text_hash in (select {column} from old.cleaned.records "
+                f"delete from erased_texts where text_hash in (select {column} from old.{name} "
                 "where record_id not in (select record_id from erased))"
             )
 

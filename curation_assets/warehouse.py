@@ -521,6 +521,21 @@ class Commit:
             )
             self.connection.execute(f"insert into {name} by name {table.sql}", params or None)
 
+    def append_absent(self, name: str, incoming: Incoming, keys: tuple[str, ...], **params: Any) -> None:
+        """Append the rows of which the table has none with the same values in the columns `keys`, making it first if need be."""
+        table = tables()[name]
+        if unknown := set(keys) - set(table.columns):
+            raise ValueError(f"{name} has no columns {sorted(unknown)}")
+        self.connection.execute(f"create schema if not exists {name.split('.')[0]}")
+        with self._incoming(incoming, table.incoming):
+            self.connection.execute(
+                f"create table if not exists {name} as select * from ({table.sql}) limit 0", params or None
+            )
+            self.connection.execute(
+                f"insert into {name} by name select new.* from ({table.sql}) as new anti join {name} using ({', '.join(keys)})",
+                params or None,
+            )
+
     def append_new(self, name: str, incoming: Incoming, key: str, **params: Any) -> pl.DataFrame:
         """Append the rows whose key the table does not hold yet; return the keys of all of them, with `is_new`."""
         table = tables()[name]

@@ -8,6 +8,7 @@ Ullman, "Mining of Massive Datasets", section 3.4. 14 bands of 8 rows over 5-wor
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,10 @@ import pyarrow as pa
 from numba import njit, types
 from scipy.sparse import coo_array, csgraph
 
-from curation_assets.algorithms.shingles import Shingles, shingle
+from curation_assets.algorithms.shingles import Shingles, shingle, shingle_slabs
+
+MAX_COMPARISONS = 10_000
+"""Kept records a record is compared with at most (ours): a bound on time where very many resemble each other just below the threshold."""
 
 _RECORDS_AT_A_TIME = 65_536  # sketches live only until their band keys are made
 
@@ -32,6 +36,24 @@ def candidate_probability(similarity: float | np.ndarray, bands: int = 14, rows:
     [0.053, 0.565, 0.772, 0.924, 0.988, 1.0]
     """
     return 1 - (1 - similarity**rows) ** bands
+
+
+class Sketches(NamedTuple):
+    """What of n texts is needed to say which may be duplicates: about 140 bytes a text at 14 bands."""
+
+    keys: np.ndarray
+    """uint64[bands, n]: the key of each band; texts with an equal one in a band are candidates."""
+    word_hash: np.ndarray
+    """uint64[n, 2]: 128 bits of the sequence of normalised words; equal words have equal keys, too."""
+
+
+class Found(NamedTuple):
+    """The duplicates among some records, with the evidence."""
+
+    pairs: pl.DataFrame
+    """As `duplicates` returns them."""
+    skipped: np.ndarray
+    """int64[n]: per record the comparisons that were not made because there were `max_comparisons` before them."""
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
@@ -110,6 +132,7 @@ def near_duplicates(
     rows: int = 8,
     min_jaccard: float = 0.7,
     seed: int = 0,
+    max_comparisons: int = MAX_COMPARISONS,
 ) -> pl.DataFrame:
     """Return one row per record that is a near-duplicate of a better record that is kept, with their true similarity.
 
@@ -120,8 +143,8 @@ def near_duplicates(
     band reach the threshold. What bands miss is `candidate_probability`. The outcome depends on the texts and their
     rank only, not on the order in which they are given.
 
-    Nothing bounds the comparisons of a record: among thousands of records from one template that resemble each other
-    just under the threshold, time grows with the square of their number.
+    Of a pair, the sizes of the sets and an odd sketch of each (`_odd_sketches`) bound the similarity from above before the
+    sets are merged, which keeps thousands of records of one template, all just below the threshold, cheap.
 
     `rank[i]` is record i's priority to survive, 0 the best, a permutation of 0..n-1.
     Columns: record, survivor (Int64, row numbers), similarity (Float64, min_jaccard to 1), by record.
@@ -131,7 +154,8 @@ def near_duplicates(
 
     """
     order = _best_first(rank, len(shingles.offsets) - 1)
-    return _near_duplicates(shingles, order, bands, rows, min_jaccard, seed)
+    keys = _keys(shingles, order, bands, rows, seed)
+    return _near_duplicates(shingles, np.arange(len(order)), order, keys, min_jaccard, max_comparisons)[0]
 
 
 def duplicates(
@@ -163,21 +187,99 @@ def duplicates(
     [(1, 0, 1.0, 'exact')]
     """
     shingles = shingle(texts, words)
-    order = _best_first(rank, len(shingles.n_words))
-    exact = exact_duplicates(shingles.word_hash, rank).rename({"survivor": "matched"})
+    n = len(shingles.n_words)
+    sketches = Sketches(_keys(shingles, np.arange(n), bands, rows, seed), shingles.word_hash)
+    return verified(sketches, rank, shingles, np.arange(n), min_jaccard=min_jaccard).pairs
+
+
+def sketches(
+    texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array],
+    *,
+    words: int = 5,
+    bands: int = 14,
+    rows: int = 8,
+    seed: int = 0,
+) -> Sketches:
+    """Return the sketches of texts, which are gone through once and not kept, nor are their shingles.
+
+    >>> found = sketches(pa.array(["One, two, three.", "one two three", "four"]))
+    >>> found.keys.shape, bool((found.word_hash[0] == found.word_hash[1]).all())
+    ((14, 3), True)
+    """
+    _refuse_empty_bands(bands, rows)
+    keys, word_hash = [np.empty((bands, 0), np.uint64)], [np.empty((0, 2), np.uint64)]
+    for part in shingle_slabs(texts, words, as_sets=False):
+        keys.append(band_keys(sketch(part, bands=bands, rows=rows, seed=seed), bands))
+        word_hash.append(part.word_hash)
+    return Sketches(np.concatenate(keys, axis=1), np.concatenate(word_hash))
+
+
+def components(sketches: Sketches) -> np.ndarray:
+    """Return int64[n]: for each record the smallest record number it is connected to by shared band keys, itself if by none.
+
+    What `verified` says of a record depends on the records of its component alone.
+    """
+    n = len(sketches.word_hash)
+    parent = np.arange(n)
+    _join(_buckets(sketches.keys), parent)
+    return parent
+
+
+def candidates(sketches: Sketches) -> np.ndarray:
+    """Return bool[n]: whether a record shares a band with one of other words, so that its shingles are needed.
+
+    Of several records with the same words all are named.
+    """
+    is_shared = np.zeros(len(sketches.word_hash), bool)
+    first = _first_of_words(sketches.word_hash)
+    ones = np.flatnonzero(first == np.arange(len(first)))
+    is_shared[ones] = (_buckets(sketches.keys[:, ones]) >= 0).any(axis=0)
+    return is_shared[first]
+
+
+def verified(
+    sketches: Sketches,
+    rank: np.ndarray,
+    shingles: Shingles,
+    row: np.ndarray,
+    *,
+    min_jaccard: float = 0.7,
+    exact: bool = True,
+    near: bool = True,
+    max_comparisons: int = MAX_COMPARISONS,
+) -> Found:
+    """Return the duplicates among records whose sketches are known, and the shingles of those that `candidates` names.
+
+    row: int64[n], where each record's shingles are in `shingles`; any number where they are not needed. Several records
+    may share a row. exact=False takes records of the same words for near-duplicates of similarity 1, near=False finds
+    only them. See `duplicates` for the pairs and `near_duplicates` for what is guaranteed.
+
+    >>> texts = pa.array(["a b c d e f", "A b c d e f.", "b c d e f g"])
+    >>> known, shingles = sketches(texts, words=2, bands=30, rows=1), shingle(texts, 2)
+    >>> verified(known, np.array([2, 1, 0]), shingles, np.arange(3), min_jaccard=0.5).pairs.rows()
+    [(0, 1, 1.0, 'exact'), (0, 2, 0.6666666666666666, 'near'), (1, 2, 0.6666666666666666, 'near')]
+    """
+    order = _best_first(rank, len(sketches.word_hash))
+    skipped = np.zeros(len(order), np.int64)
+    exact_pairs = exact_duplicates(sketches.word_hash, rank).rename({"survivor": "matched"})
+    exact_pairs = exact_pairs if exact else exact_pairs.clear()
     is_repeat = np.zeros(len(order), bool)
-    is_repeat[exact["record"].to_numpy()] = True
-    near = _near_duplicates(shingles, order[~is_repeat[order]], bands, rows, min_jaccard, seed)
-    near = near.rename({"survivor": "matched"})
-    inherited = exact.join(near, left_on="matched", right_on="record", suffix="_near")
+    is_repeat[exact_pairs["record"].to_numpy()] = True
+    order = order[~is_repeat[order]]
+    near_pairs, skipped[order] = _near_duplicates(
+        shingles, row, order, sketches.keys[:, order if near else order[:0]], min_jaccard, max_comparisons
+    )
+    near_pairs = near_pairs.rename({"survivor": "matched"})
+    inherited = exact_pairs.join(near_pairs, left_on="matched", right_on="record", suffix="_near")
     near_kind, exact_kind = pl.lit("near").alias("kind"), pl.lit("exact").alias("kind")
-    return pl.concat(
+    pairs = pl.concat(
         [
-            exact.with_columns(pl.lit(1.0).alias("similarity"), exact_kind),
-            near.with_columns(near_kind),
+            exact_pairs.with_columns(pl.lit(1.0).alias("similarity"), exact_kind),
+            near_pairs.with_columns(near_kind),
             inherited.select("record", pl.col("matched_near").alias("matched"), "similarity", near_kind),
         ],
     ).sort("record", "kind")
+    return Found(pairs, skipped)
 
 
 def linked(
@@ -204,8 +306,11 @@ def linked(
     is_repeat[exact["record"].to_numpy()] = True
     order = np.flatnonzero(~is_repeat)
     parent = np.arange(len(order))
-    keys = _keys(shingles, order, bands, rows, seed)
-    _link(shingles.hashes, shingles.offsets, order, _buckets(keys), min_jaccard, parent)
+    buckets = _buckets(_keys(shingles, order, bands, rows, seed))
+    odd, odd_offsets = _odd_sketches(shingles, order)
+    _link(
+        shingles.hashes, shingles.offsets, order, odd, odd_offsets, buckets, _bucket_starts(buckets), min_jaccard, parent
+    )  # fmt: skip
     found = np.flatnonzero(parent != np.arange(len(order)))
     near = {"record": order[found], "matched": order[parent[found]]}
     return pl.concat([exact, pl.DataFrame(near, schema=exact.schema)]).sort("record")
@@ -253,21 +358,48 @@ def _splitmix64(seed: int, count: int) -> np.ndarray:
 
 
 def _near_duplicates(
-    shingles: Shingles, order: np.ndarray, bands: int, rows: int, min_jaccard: float, seed: int
-) -> pl.DataFrame:
-    """`near_duplicates` among the records in `order` only, which goes from best to worst."""
-    _refuse_empty_bands(bands, rows)
+    shingles: Shingles, row: np.ndarray, order: np.ndarray, keys: np.ndarray, min_jaccard: float, max_comparisons: int
+) -> tuple[pl.DataFrame, np.ndarray]:
+    """`near_duplicates` among the records in `order` only, best to worst, and the comparisons skipped for each of them.
+
+    row: per record the row of its shingles; keys: uint64[bands, len(order)], or no columns to compare nothing.
+    """
     if not 0 < min_jaccard <= 1:
         raise ValueError(f"min_jaccard must be above 0 and at most 1, got {min_jaccard}.")
-    keys = _keys(shingles, order, bands, rows, seed)
-    survivor = np.full(len(order), -1, np.int64)
-    similarity = np.zeros(len(order))
-    _greedy(shingles.hashes, shingles.offsets, order, _buckets(keys), min_jaccard, survivor, similarity)
+    buckets = _buckets(keys)
+    some = np.flatnonzero((buckets >= 0).any(axis=0))  # in order; nobody else is compared with anything
+    rows = row[order[some]]
+    survivor, similarity = np.full(len(some), -1, np.int64), np.zeros(len(some))
+    skipped = np.zeros(len(order), np.int64)
+    skipped_here = np.zeros(len(some), np.int64)
+    buckets = np.ascontiguousarray(buckets[:, some])
+    odd, odd_offsets = _odd_sketches(shingles, rows)
+    _greedy(
+        shingles.hashes, shingles.offsets, rows, odd, odd_offsets, buckets, _bucket_starts(buckets),
+        min_jaccard, max_comparisons, survivor, similarity, skipped_here,
+    )  # fmt: skip
+    skipped[some] = skipped_here
     found = np.flatnonzero(survivor >= 0)
-    return pl.DataFrame(
-        {"record": order[found], "survivor": order[survivor[found]], "similarity": similarity[found]},
+    pairs = pl.DataFrame(
+        {
+            "record": order[some[found]],
+            "survivor": order[some[survivor[found]]],
+            "similarity": similarity[found],
+        },
         schema={"record": pl.Int64, "survivor": pl.Int64, "similarity": pl.Float64},
-    ).sort("record")
+    )
+    return pairs.sort("record"), skipped
+
+
+def _first_of_words(word_hash: np.ndarray) -> np.ndarray:
+    """Return int64[n]: per record the first one with the same words."""
+    order = np.lexsort((word_hash[:, 1], word_hash[:, 0]))  # stable
+    ranked = word_hash[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))] if len(order) else order
+    return first
 
 
 def _keys(shingles: Shingles, order: np.ndarray, bands: int, rows: int, seed: int) -> np.ndarray:
@@ -282,16 +414,40 @@ def _keys(shingles: Shingles, order: np.ndarray, bands: int, rows: int, seed: in
 
 
 def _buckets(keys: np.ndarray) -> np.ndarray:
-    """Return int32[bands, n]: equal keys of a band get the same number, from 0; a key that stands alone gets -1."""
+    """Return int32[bands, n]: equal keys of a band get the same number, unlike any of another band; a key that stands alone gets -1."""
     buckets = np.empty(keys.shape, np.int32)
+    numbers = 0
     for band, band_buckets in zip(keys, buckets, strict=True):
         order = np.argsort(band)
         ordered = band[order]
         repeats = ordered[1:] == ordered[:-1]
-        is_shared = np.append(repeats, False) | np.insert(repeats, 0, False)
-        number = np.cumsum(np.insert(~repeats, 0, False)[: len(band)])
-        band_buckets[order] = np.where(is_shared, number, -1)
+        is_shared = np.append(repeats, False) | np.insert(repeats, 0, False) if len(band) else np.empty(0, bool)
+        is_first = is_shared.copy()
+        is_first[1:] &= ~repeats
+        band_buckets[order] = np.where(is_shared, numbers - 1 + np.cumsum(is_first), -1)
+        numbers += int(is_first.sum())
     return buckets
+
+
+def _bucket_starts(buckets: np.ndarray) -> np.ndarray:
+    """Return int64[buckets + 1]: where each bucket's members begin when all are laid out one after the other."""
+    sizes = np.bincount(buckets[buckets >= 0]) if buckets.size else np.empty(0, np.int64)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+
+
+def _odd_sketches(shingles: Shingles, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an odd sketch of each set of shingles named, uint64[words], and where each begins, int64[len(rows) + 1].
+
+    Bit k is the parity of the number of elements whose lowest bits are k, so the exclusive or of two sketches is that of
+    the symmetric difference of the sets, and its ones are at most as many as the elements of that: a lower bound, never
+    wrong (Mitzenmacher, Pagh and Pham, WWW 2014, who estimate with it). Four to eight bits an element (ours).
+    """
+    sizes = shingles.offsets[rows + 1] - shingles.offsets[rows] if len(rows) else np.empty(0, np.int64)
+    words = 2 ** np.ceil(np.log2(np.maximum(4 * sizes, 64) / 64)).astype(np.int64)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(words)])
+    odd = np.zeros(int(offsets[-1]), np.uint64)
+    _fill_odd_sketches(shingles.hashes, shingles.offsets, np.ascontiguousarray(rows, np.int64), offsets, odd)
+    return odd, offsets
 
 
 @njit(
@@ -339,42 +495,100 @@ def _jaccard(a: np.ndarray, b: np.ndarray, at_least: float) -> float:
     return similarity if similarity >= at_least else -1.0
 
 
+@njit(types.void(_HASHES, _INTS, _INTS, _INTS, types.uint64[::1]), cache=True, nogil=True)
+def _fill_odd_sketches(
+    hashes: np.ndarray, offsets: np.ndarray, rows: np.ndarray, odd_offsets: np.ndarray, odd: np.ndarray
+) -> None:
+    for i in range(len(rows)):
+        first = odd_offsets[i]
+        mask = np.uint64(64 * (odd_offsets[i + 1] - first) - 1)
+        for place in range(offsets[rows[i]], offsets[rows[i] + 1]):
+            bit = hashes[place] & mask
+            odd[first + np.int64(bit >> np.uint64(6))] ^= np.uint64(1) << (bit & np.uint64(63))
+
+
+@njit(inline="always")
+def _ones(x: np.uint64) -> np.uint64:
+    """The number of ones among 64 bits (Hacker's Delight, section 5-1)."""
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@njit(types.int64(_HASHES, _HASHES), cache=True, nogil=True)
+def _differing(a: np.ndarray, b: np.ndarray) -> int:
+    """Return a number of elements by which two sets differ at least, from their odd sketches."""
+    if len(a) < len(b):
+        a, b = b, a
+    ones = np.uint64(0)
+    for k in range(len(b)):
+        folded = b[k]
+        for place in range(k, len(a), len(b)):  # the longer sketch folds to the length of the shorter one
+            folded ^= a[place]
+        ones += _ones(folded)
+    return np.int64(ones)
+
+
+@njit(types.boolean(types.int64, types.int64, _HASHES, _HASHES, types.float64), cache=True, nogil=True)
+def _may_reach(n: int, m: int, odd_a: np.ndarray, odd_b: np.ndarray, at_least: float) -> bool:
+    """Return False if two sets of n and m elements cannot have a Jaccard similarity of `at_least`."""
+    needed = np.int64(at_least * (n + m) / (1.0 + at_least))  # of the intersection, as in `_jaccard`
+    return min(n, m) >= needed and n + m - _differing(odd_a, odd_b) >= 2 * needed
+
+
 @njit(
     types.void(
-        _HASHES, _INTS, _INTS, types.int32[:, ::1], types.float64, types.int64[::1], types.float64[::1],
+        _HASHES, _INTS, _INTS, _HASHES, _INTS, types.int32[:, ::1], _INTS, types.float64, types.int64,
+        types.int64[::1], types.float64[::1], types.int64[::1],
     ),
     cache=True, nogil=True,
 )  # fmt: skip
 def _greedy(
     hashes: np.ndarray,
     offsets: np.ndarray,
-    order: np.ndarray,
+    rows: np.ndarray,
+    odd: np.ndarray,
+    odd_offsets: np.ndarray,
     buckets: np.ndarray,
+    starts: np.ndarray,
     min_jaccard: float,
+    max_comparisons: int,
     survivor: np.ndarray,
     similarity: np.ndarray,
+    skipped: np.ndarray,
 ) -> None:
-    """Fill `survivor` (a place in `order`; stays -1 for the kept) and `similarity` per place in `order`."""
+    """Fill `survivor` (a place in `rows`; stays -1 for the kept), `similarity` and `skipped` per place in `rows`, best first."""
     bands, n = buckets.shape
-    head = np.full((bands, n), -1, np.int32)  # the last kept record of each bucket
-    before = np.full((bands, n), -1, np.int32)  # the one kept before it in that bucket
+    kept = np.empty(starts[-1], np.int32)  # the kept records of each bucket, best first
+    ends = starts[:-1].copy()
     compared_with = np.full(n, -1, np.int32)
     for this in range(n):
-        a = hashes[offsets[order[this]] : offsets[order[this] + 1]]
+        a = hashes[offsets[rows[this]] : offsets[rows[this] + 1]]
+        odd_a = odd[odd_offsets[this] : odd_offsets[this + 1]]
         best = np.int64(-1)
         best_similarity = min_jaccard
+        comparisons = 0
         for band in range(bands):
-            if buckets[band, this] < 0:
+            bucket = buckets[band, this]
+            if bucket < 0:
                 continue
-            other = np.int64(head[band, buckets[band, this]])
-            while other >= 0:
-                if compared_with[other] != this:
-                    compared_with[other] = this
-                    b = hashes[offsets[order[other]] : offsets[order[other] + 1]]
-                    found = _jaccard(a, b, best_similarity)
-                    if found > best_similarity or (found == best_similarity and (best < 0 or other < best)):
-                        best, best_similarity = other, found
-                other = np.int64(before[band, other])
+            for place in range(starts[bucket], ends[bucket]):
+                other = np.int64(kept[place])
+                if compared_with[other] == this:
+                    continue
+                compared_with[other] = this
+                comparisons += 1
+                if comparisons > max_comparisons:
+                    continue
+                b = hashes[offsets[rows[other]] : offsets[rows[other] + 1]]
+                odd_b = odd[odd_offsets[other] : odd_offsets[other + 1]]
+                if not _may_reach(len(a), len(b), odd_a, odd_b, best_similarity):
+                    continue
+                found = _jaccard(a, b, best_similarity)
+                if found > best_similarity or (found == best_similarity and (best < 0 or other < best)):
+                    best, best_similarity = other, found
+        skipped[this] = max(0, comparisons - max_comparisons)
         if best >= 0:
             survivor[this] = best
             similarity[this] = best_similarity
@@ -382,8 +596,8 @@ def _greedy(
         for band in range(bands):
             bucket = buckets[band, this]
             if bucket >= 0:
-                before[band, this] = head[band, bucket]
-                head[band, bucket] = this
+                kept[ends[bucket]] = this
+                ends[bucket] += 1
 
 
 @njit(types.int64(types.int64[::1], types.int64), cache=True, nogil=True)
@@ -394,34 +608,61 @@ def _root(parent: np.ndarray, at: int) -> int:
     return at
 
 
-@njit(types.void(_HASHES, _INTS, _INTS, types.int32[:, ::1], types.float64, types.int64[::1]), cache=True, nogil=True)
+@njit(types.void(types.int32[:, ::1], types.int64[::1]), cache=True, nogil=True)
+def _join(buckets: np.ndarray, parent: np.ndarray) -> None:
+    """Union (in `parent`, int64[n], each its own at first) all that share a bucket; each ends with the smallest it is joined to."""
+    bands, n = buckets.shape
+    first = np.full(max(1, buckets.max() + 1) if buckets.size else 1, -1, np.int64)
+    for band in range(bands):
+        for this in range(n):
+            bucket = buckets[band, this]
+            if bucket < 0:
+                continue
+            if first[bucket] < 0:
+                first[bucket] = this
+                continue
+            mine, theirs = _root(parent, this), _root(parent, first[bucket])
+            parent[max(mine, theirs)] = min(mine, theirs)
+    for this in range(n):
+        parent[this] = _root(parent, this)
+
+
+@njit(
+    types.void(_HASHES, _INTS, _INTS, _HASHES, _INTS, types.int32[:, ::1], _INTS, types.float64, types.int64[::1]),
+    cache=True, nogil=True,
+)  # fmt: skip
 def _link(
     hashes: np.ndarray,
     offsets: np.ndarray,
-    order: np.ndarray,
+    rows: np.ndarray,
+    odd: np.ndarray,
+    odd_offsets: np.ndarray,
     buckets: np.ndarray,
+    starts: np.ndarray,
     min_jaccard: float,
     parent: np.ndarray,
 ) -> None:
-    """Union (in `parent`, int64[len(order)], each its own at first) all that share a band and are similar enough."""
+    """Union (in `parent`, int64[len(rows)], each its own at first) all that share a band and are similar enough."""
     bands, n = buckets.shape
-    head = np.full((bands, n), -1, np.int32)
-    before = np.full((bands, n), -1, np.int32)
+    members = np.empty(starts[-1], np.int32)
+    ends = starts[:-1].copy()
     for this in range(n):
-        a = hashes[offsets[order[this]] : offsets[order[this] + 1]]
+        a = hashes[offsets[rows[this]] : offsets[rows[this] + 1]]
+        odd_a = odd[odd_offsets[this] : odd_offsets[this + 1]]
         for band in range(bands):
             bucket = buckets[band, this]
             if bucket < 0:
                 continue
-            other = np.int64(head[band, bucket])
-            while other >= 0:
+            for place in range(starts[bucket], ends[bucket]):
+                other = np.int64(members[place])
                 mine, theirs = _root(parent, this), _root(parent, other)
-                if mine != theirs:
-                    b = hashes[offsets[order[other]] : offsets[order[other] + 1]]
-                    if _jaccard(a, b, min_jaccard) >= 0:
-                        parent[max(mine, theirs)] = min(mine, theirs)
-                other = np.int64(before[band, other])
-            before[band, this] = head[band, bucket]
-            head[band, bucket] = this
+                if mine == theirs:
+                    continue
+                b = hashes[offsets[rows[other]] : offsets[rows[other] + 1]]
+                odd_b = odd[odd_offsets[other] : odd_offsets[other + 1]]
+                if _may_reach(len(a), len(b), odd_a, odd_b, min_jaccard) and _jaccard(a, b, min_jaccard) >= 0:
+                    parent[max(mine, theirs)] = min(mine, theirs)
+            members[ends[bucket]] = this
+            ends[bucket] += 1
     for this in range(n):
         parent[this] = _root(parent, this)

@@ -4,7 +4,7 @@ Here: the word sequence's 128-bit hash (exact duplicates) and the sorted set of 
 (near-duplicates). What a word is stands in `words.py`; what is done with the sets, in `minhash.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ def shingle(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], words: int =
     A text with fewer words has one shingle, all its words, so it is only ever compared whole. A text with no word
     at all (empty, or punctuation only) has one shingle, its raw bytes. Texts may come in chunks, also from an
     iterator; the result is the same as for all at once. It takes 8 bytes a distinct shingle, about 1.4 times the
-    size of English text and 2.5 times that of Korean, and twice that while the chunks are joined.
+    size of English text and 2.5 times that of Korean.
 
     Five words is the shingle of FineWeb (arXiv 2406.17557).
 
@@ -57,33 +57,62 @@ def shingle(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], words: int =
         TypeError: the texts are not strings.
 
     """
+    return concat(part._replace(hashes=part.hashes.copy()) for part in shingle_slabs(texts, words))
+
+
+def shingle_slabs(
+    texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], words: int = 5, *, as_sets: bool = True
+) -> Iterator[Shingles]:
+    """Yield what `shingle` returns by slabs of consecutive texts; the hashes of one are overwritten by the next.
+
+    So the memory it takes is that of one slab, about `SLAB_BYTES` of text. as_sets=False leaves the hashes of a text in
+    the order of its words, repeats included, which is enough for a sketch and takes half the time.
+
+    >>> [len(part.n_words) for part in shingle_slabs([pa.array(["one", "two"]), pa.array(["three"])])]
+    [2, 1]
+    """
     if words < 1:
         raise ValueError(f"A shingle needs at least one word, got words={words}.")
-    return concat([_shingle_slab(slab, words) for slab in slabs(texts)])
+    room = np.empty(0, np.uint64)
+    for slab in slabs(texts):
+        wanted = int(slab.most_bytes.sum()) + len(slab.normal_row)
+        if len(room) < wanted:
+            room = np.empty(wanted, np.uint64)  # pages that no shingle reaches are never touched
+        yield _shingle_slab(slab, words, room, as_sets)
 
 
 def concat(parts: Iterable[Shingles]) -> Shingles:
-    """Return the shingles of several chunks as those of one; no chunks give the shingles of no texts."""
+    """Return the shingles of several chunks as those of one; no chunks give the shingles of no texts.
+
+    Each chunk's hashes are let go as they are copied, so the peak is one copy of all and one chunk.
+    """
     parts = list(parts)
     counts = [np.diff(part.offsets) for part in parts]
+    word_hash = [part.word_hash for part in parts]
+    n_words = [part.n_words for part in parts]
+    hashes = np.empty(sum(len(part.hashes) for part in parts), np.uint64)
+    filled = len(hashes)
+    while parts:
+        last = parts.pop().hashes
+        hashes[filled - len(last) : filled] = last
+        filled -= len(last)
     return Shingles(
-        np.concatenate([part.hashes for part in parts] or [np.empty(0, np.uint64)]),
+        hashes,
         np.concatenate([np.zeros(1, np.int64), *counts]).cumsum(),
-        np.concatenate([part.word_hash for part in parts] or [np.empty((0, 2), np.uint64)]),
-        np.concatenate([part.n_words for part in parts] or [np.empty(0, np.int64)]),
+        np.concatenate(word_hash or [np.empty((0, 2), np.uint64)]),
+        np.concatenate(n_words or [np.empty(0, np.int64)]),
     )
 
 
-def _shingle_slab(slab: Slab, words: int) -> Shingles:
+def _shingle_slab(slab: Slab, words: int, hashes: np.ndarray, as_sets: bool) -> Shingles:
     n = len(slab.normal_row)
-    hashes = np.empty(int(slab.most_bytes.sum()) + n, np.uint64)  # pages that no shingle reaches are never touched
     longest = int(slab.most_bytes.max()) + 2
     ends, word_hash, n_words = np.empty(n, np.int64), np.empty((n, 2), np.uint64), np.empty(n, np.int64)
     _shingle_records(
-        *slab[:5], code_point_classes(), words,
+        *slab[:5], code_point_classes(), words, as_sets,
         hashes, ends, word_hash, n_words, np.empty(longest, np.uint64), np.empty(longest, np.int64),
     )  # fmt: skip
-    return Shingles(hashes[: ends[-1]].copy(), np.concatenate([np.zeros(1, np.int64), ends]), word_hash, n_words)
+    return Shingles(hashes[: ends[-1]], np.concatenate([np.zeros(1, np.int64), ends]), word_hash, n_words)
 
 
 @njit(types.int64(types.uint64[::1], types.uint64[::1], types.int64[::1]), cache=True, nogil=True)
@@ -121,7 +150,7 @@ def _sort_unique(values: np.ndarray, out: np.ndarray, places: np.ndarray) -> int
 
 @njit(
     types.void(
-        BYTES, INTS, BYTES, INTS, INTS, BYTES, types.int64,
+        BYTES, INTS, BYTES, INTS, INTS, BYTES, types.int64, types.boolean,
         types.uint64[::1], types.int64[::1], types.uint64[:, ::1], types.int64[::1],
         types.uint64[::1], types.int64[::1],
     ),
@@ -135,6 +164,7 @@ def _shingle_records(
     normal_row: np.ndarray,
     classes: np.ndarray,
     words: int,
+    as_sets: bool,
     hashes: np.ndarray,
     ends: np.ndarray,
     word_hash: np.ndarray,
@@ -187,5 +217,9 @@ def _shingle_records(
             found = 1
         word_hash[record, 0], word_hash[record, 1] = mixed(all_1), mixed(all_2)
         n_words[record] = count
-        filled += _sort_unique(unsorted[:found], hashes[filled : filled + found], places)
+        if as_sets:
+            filled += _sort_unique(unsorted[:found], hashes[filled : filled + found], places)
+        else:
+            hashes[filled : filled + found] = unsorted[:found]
+            filled += found
         ends[record] = filled

@@ -123,13 +123,18 @@ def words(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array]) -> Iterator[Wo
         yield Words(hashes[:found].copy(), offsets, ends[:found].copy(), data[:n_bytes].copy())
 
 
-def slabs(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array]) -> Iterator[Slab]:
-    """Check the texts and yield them ready for the kernels, about `SLAB_BYTES` at a time; raises as `words` does."""
+def slabs(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], *, normalized: bool = True) -> Iterator[Slab]:
+    """Check the texts and yield them ready for the kernels, about `SLAB_BYTES` at a time; raises as `words` does.
+
+    normalized=False leaves out the normalised forms, for kernels that read the texts as they stand.
+    """
     first = 0
     for array in _arrays(texts):
         for part in _slices(_checked(array, first)):
             data, offsets = _buffers(part)
-            rows = np.flatnonzero(_unsettled(data, offsets, code_point_classes()))
+            rows = (
+                np.flatnonzero(_unsettled(data, offsets, code_point_classes())) if normalized else np.empty(0, np.int64)
+            )
             normal_data, normal_offsets = _buffers(_normalized(part, rows)) if len(rows) else (data, offsets[:1])
             normal_row = np.full(len(part), -1, np.int64)
             normal_row[rows] = np.arange(len(rows))
@@ -165,6 +170,14 @@ def code_point_classes() -> np.ndarray:
     grapheme_joiner, tags = 0x034F, range(0xE0001, 0xE0080)
     classes[[grapheme_joiner, *variation_selectors, *tags]] = IGNORED
     classes[_settled(known)] |= SETTLED
+    # NFKC only makes other separators of these (no-break spaces, the ellipsis); blanks before a digit are looked at in
+    # `_begins_something`, which knows the no-break space and no other.
+    blanks = set(range(0x2000, 0x200B)) | {0x202F, 0x205F, 0x3000}
+    for point, character in enumerate(known):
+        if classes[point] == SEPARATOR and point not in blanks and not 0xD800 <= point <= 0xDFFF:
+            normal = unicodedata.normalize("NFKC", character)
+            if all(ord(c) < 0x80 and classes[ord(c)] & 7 == SEPARATOR and c not in "-\r\n\t" for c in normal):
+                classes[point] |= SETTLED
     classes.flags.writeable = False
     return classes
 
@@ -284,13 +297,19 @@ def _unsettled(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> np
 @njit(inline="always")
 def _begins_something(data: np.ndarray, i: int, end: int, classes: np.ndarray) -> bool:
     """Return whether what follows the `-` before `data[i]` makes it a minus sign or a flag and not a dash."""
-    if i < end and data[i] >= 0x80:
+    is_no_break_space = i + 1 < end and data[i] == 0xC2 and data[i + 1] == 0xA0  # which NFKC would make a space
+    if i < end and data[i] >= 0x80 and not is_no_break_space:
         kind = _code_point(data, i, classes)[0] & 7
         return kind != SEPARATOR and kind != IGNORED
-    if i < end and classes[data[i]] & 7 != SEPARATOR:
+    if i < end and data[i] < 0x80 and classes[data[i]] & 7 != SEPARATOR:
         return True
-    while i < end and (data[i] == 0x20 or 0x09 <= data[i] <= 0x0D):
-        i += 1
+    while i < end:
+        if data[i] == 0x20 or 0x09 <= data[i] <= 0x0D:
+            i += 1
+        elif i + 1 < end and data[i] == 0xC2 and data[i + 1] == 0xA0:
+            i += 2
+        else:
+            break
     return i < end and 0x30 <= data[i] <= 0x39
 
 

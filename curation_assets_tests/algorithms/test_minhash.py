@@ -11,8 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.minhash import (
+    _differing,
+    _may_reach,
+    _odd_sketches,
     band_keys,
     candidate_probability,
+    candidates,
+    components,
     connected_components,
     duplicates,
     exact_duplicates,
@@ -20,6 +25,8 @@ from curation_assets.algorithms.minhash import (
     linked,
     near_duplicates,
     sketch,
+    sketches,
+    verified,
 )
 from curation_assets.algorithms.shingles import Shingles, shingle
 
@@ -156,6 +163,65 @@ def test_each_dropped_record_has_one_pair_with_a_kept_one():
     dropped = set(found["record"])
     final = found.filter(~pl.col("matched").is_in(list(dropped)))
     assert final["record"].to_list() == sorted(dropped)
+
+
+@settings(deadline=None)
+@given(
+    st.sets(st.integers(0, 2**64 - 1), min_size=1, max_size=300),
+    st.integers(0, 300),
+    st.integers(0, 300),
+    st.floats(0.01, 1),
+)
+def test_the_bounds_before_merging_never_rule_out_a_pair_that_reaches_the_threshold(values, a, b, at_least):
+    """Sets of any sizes, so that odd sketches of unlike lengths are folded; their elements share low bits now and then."""
+    values = np.array(sorted(values), np.uint64)
+    sets = [values[: max(1, len(values) - a)], values[min(b, len(values) - 1) :]]
+    sizes = [len(one) for one in sets]
+    shingles = Shingles(np.concatenate(sets), np.array([0, sizes[0], sum(sizes)]), np.empty((2, 2), np.uint64), None)
+    odd, offsets = _odd_sketches(shingles, np.arange(2))
+    true = python_jaccard(*(set(one.tolist()) for one in sets))
+    both = odd[: offsets[1]], odd[offsets[1] :]
+    assert _differing(*both) <= len(set(sets[0].tolist()) ^ set(sets[1].tolist()))
+    assert _may_reach(*sizes, *both, true)
+    if not _may_reach(*sizes, *both, at_least):
+        assert true < at_least
+
+
+def test_records_of_one_template_are_told_apart_and_what_the_cap_skips_is_counted():
+    draw = random.Random(2)
+    template = [f"t{k}" for k in range(80)]
+    texts = [" ".join(template + [f"x{draw.randrange(10**9)}" for _ in range(24)]) for _ in range(60)]
+    texts.append(texts[7])
+    texts[-1] = texts[-1].replace(" t3 ", " u3 ")  # a near-duplicate of one of them
+    array, rank = pa.array(texts), np.arange(len(texts))
+    options = {"words": 5, "bands": 60, "rows": 2, "seed": 1}
+    known, shingles = sketches(array, **options), shingle(array)
+    free, capped = (verified(known, rank, shingles, rank, max_comparisons=most) for most in (1_000, 5))
+    assert free.pairs.select("record", "matched").rows() == [(60, 7)]
+    assert free.skipped.sum() == 0
+    assert capped.skipped.tolist() == [max(0, k - 5) for k in range(61)]
+    assert len(capped.pairs) <= 1
+
+
+@settings(deadline=None)
+@given(st.integers(0, 3), st.sampled_from([(14, 8), (40, 2)]))
+def test_sketches_and_shingles_of_candidates_alone_find_what_all_shingles_find(seed, banding):
+    texts = [*planted_corpus(60, seed), "a", "A", "", ""]
+    bands, rows = banding
+    array, rank = pa.array(texts), np.random.default_rng(seed).permutation(len(texts))
+    known = sketches(array, bands=bands, rows=rows)
+    some = candidates(known)
+    row = np.cumsum(some) - 1
+    found = verified(known, rank, shingle(array.filter(pa.array(some))), row).pairs
+    assert found.equals(duplicates(array, rank, bands=bands, rows=rows))
+    groups = components(known)
+    assert (groups[found["record"].to_numpy()] == groups[found["matched"].to_numpy()]).all()
+    assert (groups <= np.arange(len(texts))).all()
+    exact = verified(known, rank, shingle(array), np.arange(len(texts)), near=False).pairs
+    assert exact.equals(found.filter(pl.col("kind") == "exact"))
+    as_near = verified(known, rank, shingle(array), np.arange(len(texts)), exact=False).pairs
+    assert set(as_near["kind"]) <= {"near"}
+    assert set(as_near["record"]) == set(found["record"])
 
 
 def test_nothing_chains():

@@ -14,7 +14,7 @@ from curation_assets.algorithms.shingles import Shingles, concat, shingle
 from curation_assets.algorithms.words import code_point_classes
 
 any_text = st.text(st.characters(exclude_categories=["Cs", "Cn", "Co"]), max_size=60)
-dense_text = st.text("aBZ9_ -–+*/.\n'’éÉ가漢ไ\u0301\u00ad\u200b\ufe0f\x00½…Σ😀", max_size=60)
+dense_text = st.text("aBZ9_ \u00a0\u2003-–+*/.\n'’éÉ가漢ไ\u0301\u00ad\u200b\ufe0f\x00½…Σ😀", max_size=60)
 UNSPACED = ("CJK", "IDEOGRAPHIC", "KANGXI", "MASU", "BOPOMOFO", "HIRAGANA", "KATAKANA", "HANGUL")
 UNSPACED += ("HENTAIGANA", "THAI", "LAO", "KHMER", "MYANMAR")
 UNSPACED_INSIDE = (" HANGUL ", " KATAKANA", " IDEOGRAPHIC ")
@@ -66,6 +66,7 @@ def one_hash(text: str) -> tuple[int, int]:
 @settings(deadline=None)
 @given(st.lists(any_text | dense_text, min_size=1, max_size=6), st.integers(1, 7))
 @example(["x² ≠ ½", "ΟΔΟΣ ΟΔΟΣ", "e\u0301 é", "ﬁ fi", "İ", "\u1112\u1161\u11ab 한", "\u09c7\u09be \u09cb", "ｶﾞ"], 1)
+@example(["a -\u00a03", "a -\u00a0x", "- \u00a0 3", "a…b", "-…3", "-\u20033", "a\u2025b\u00a0c"], 1)
 def test_words_and_shingles_are_those_of_plain_python(texts, words):
     found = shingle(pa.array(texts), words)
     expected = [words_of(text) for text in texts]
