@@ -13,8 +13,8 @@ from curation_assets.pages import MAIN_TABLES, asset_of
 from curation_assets.tables import SQL, column_lineage, read_table, tables
 
 GRAPH = {asset.key.to_user_string(): asset for assets in JOBS.values() for asset in assets}
-FROM_THE_LAST_ROUND = {"expert_labels": {"label_queue"}, "drift_report": {"release"}}
-"""What a stage reads of the round before: labelling's loop is cut open at the people, and drift is against the last release."""
+FROM_THE_LAST_ROUND = {"expert_labels": {"label_queue"}, "drift_report": {"expert_labels", "label_model"}}
+"""What a stage reads of the round before: labelling's loop is cut open at the people, who label new records after they are compared."""
 STAGES = Path(stages.__file__).parent
 TABLE_NAME = re.compile(r"\b([a-z_]+)\.([a-z_]+)\b")
 
