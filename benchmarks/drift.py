@@ -31,7 +31,6 @@ from scipy.stats import beta
 
 from curation_assets import comparing
 from curation_assets.algorithms import drift, label_classifier
-from curation_assets.algorithms.ctfidf import ctfidf_words
 from curation_assets.algorithms.kmeans import default_k, kmeans
 from curation_assets.comparing import EVERYTHING, Compared, Taken
 from curation_assets.stages.drift_report import in_words
@@ -176,34 +175,28 @@ def arrivals(of: Set, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
             yield f"{name}/{seed}", lambda sides=sides, seed=seed: seen_by(looks(of, *sides, seed)[0])
 
 
-def dates(of: Set, options: argparse.Namespace) -> None:
-    """Print what is told of each period against all before it."""
+def dates(of: Set, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """Each period against all before it: (period, measure of what is told)."""
     parts = of.records["record_time"].str.extract_groups(r"^(\d+)\D(\d+)").struct.unnest()
     months = {"half": 6, "quarter": 3}[options.period]
-    month = parts["2"].cast(pl.Int64)
-    period = parts["1"] + ("H" if months == 6 else "Q") + ((month - 1) // months + 1).cast(pl.String)
+    number = (parts["2"].cast(pl.Int64) - 1) // months + 1
+    period = parts["1"] + options.period[0].upper() + number.cast(pl.String)
     for one in sorted(set(period.drop_nulls())):
-        new = np.flatnonzero((period == one).to_numpy())
-        old = np.flatnonzero((period < one).to_numpy())
-        if min(len(old), len(new)) < LEAST_PERIOD:
-            continue
-        rng = np.random.default_rng(0)
-        sides = [
-            rng.permutation(rows)[:most] for rows, most in ((old, comparing.OLD_RECORDS), (new, comparing.NEW_RECORDS))
-        ]
-        taken, compared = looks(of, *sides, 0)
-        found = drift.findings([one.look for one in taken])
-        texts = compared.new["text"]
-        print(f"{one}: {len(sides[1]):,} of {len(new):,} new against {len(sides[0]):,} of {len(old):,}", flush=True)
-        ordered = sorted(found, key=lambda one: -one.look.size / drift.SIZES[one.look.kind])
-        for finding in (one for one in ordered if one.is_drift):
-            words = comparing.words_behind(finding.look, texts)
-            print(f"  {in_words(finding.look, finding, words)}")
-        if not any(one.is_drift for one in found):
-            print("  no drift")
-        concepts = next(one.look for one in found if one.look.kind == "novelty").behind
-        if concepts.any():
-            print(f"  words of what is new: {ctfidf_words(texts, np.where(concepts, 0, 1), 2, 8)[0]}", flush=True)
+        new, old = (np.flatnonzero(is_it.to_numpy()) for is_it in (period == one, period < one))
+        if min(len(old), len(new)) >= LEAST_PERIOD:
+            rng = np.random.default_rng(0)
+            sides = [rng.permutation(old)[: comparing.OLD_RECORDS], rng.permutation(new)[: comparing.NEW_RECORDS]]
+            yield one, lambda sides=sides: told_of(of, *sides)
+
+
+def told_of(of: Set, old: np.ndarray, new: np.ndarray) -> list[str]:
+    """How many records were compared and what is drift, the largest first, in sentences."""
+    taken, compared = looks(of, old, new, 0)
+    found = drift.findings([one.look for one in taken])
+    found.sort(key=lambda one: -one.look.size / drift.SIZES[one.look.kind])
+    texts = compared.new["text"]
+    drifting = [in_words(one.look, one, comparing.words_behind(one.look, texts)) for one in found if one.is_drift]
+    return [f"{len(new):,} records against {len(old):,}", *(drifting or ["no drift"])]
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -252,11 +245,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
     started, found = time.monotonic(), measured(options.results)
     for name, database in (one.split("=", 1) for one in options.set):
         of, options.database = load(Path(database)), database
-        if options.mode == "dates":
-            dates(of, options)
-            continue
-        mode = f"topics {options.share:.0%}" if options.mode == "topics" else options.mode
-        for key, measure in {"splits": splits, "topics": topics, "arrivals": arrivals}[options.mode](of, options):
+        detail = {"topics": f" {options.share:.0%}", "dates": f" {options.period}"}
+        mode = options.mode + detail.get(options.mode, "")
+        measures = {"splits": splits, "topics": topics, "arrivals": arrivals, "dates": dates}[options.mode]
+        for key, measure in measures(of, options):
             where = name + (" " + key.split("/")[0] if options.mode == "arrivals" else "")
             if (mode, where, key) in found:
                 continue
@@ -268,8 +260,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 file.write(
                     json.dumps({"mode": mode, "set": where, "key": key, "looks": found[mode, where, key]}) + "\n"
                 )
-    if options.mode != "dates":
-        print_table(found)
+    print_table({key: row for key, row in found.items() if not key[0].startswith("dates")})
+    for (_, name, period), told in sorted(found.items()):
+        if period[-2:-1] in ("H", "Q"):
+            print(f"\n{name} {period}: " + "\n  ".join(told))
 
 
 if __name__ == "__main__":

@@ -180,9 +180,10 @@ def in_words(look: Look, finding: Finding, words: Sequence[str] = ()) -> str:
         f"{detail.get('old_labels', 0):,} old records, {detail.get('new_kappa', float('nan')):.2f} on {detail.get('new_labels', 0):,} new",
     }[look.kind]
     named = f": {', '.join(map(repr, words))}, …" if words else ""
-    against = "" if "size_against_last_drift" not in detail else ", also against the batch that drifted last"
     sure = "drift" if finding.is_drift else "no drift"
-    return f"{told}{named} ({sure}{against}; adjusted p {finding.adjusted_p:.2g})."
+    if "size_against_last_drift" in detail:
+        sure += ", held against all before and against the batch that drifted last"
+    return f"{told}{named} ({sure}; adjusted p {finding.adjusted_p:.2g})."
 
 
 def verdict(table: pl.DataFrame, concepts: pl.DataFrame, against: Reference) -> str:
