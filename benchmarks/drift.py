@@ -2,6 +2,7 @@
 
     python benchmarks/drift.py splits   --set alpaca=alpaca.duckdb --set reviews=reviews.duckdb [--splits 200] [--seconds 200]
     python benchmarks/drift.py topics   --set alpaca=alpaca.duckdb … [--share 0.1] [--seeds 3] [--seconds 200]
+    python benchmarks/drift.py again    --set alpaca=alpaca.duckdb
     python benchmarks/drift.py arrivals --set reviews=reviews.duckdb [--splits 40]
     python benchmarks/drift.py dates    --set reviews=reviews.duckdb [--period half | quarter]
     python benchmarks/drift.py table    # what has been measured so far
@@ -11,9 +12,11 @@ of `drift_report` and in its one Holm family: classifier, clusters, novelty, lan
 records have labels (a model of 300 of them, read on 150 old and 60 new ones).
 
 splits: batches of --batch records drawn from the same records as the old ones. topics: the records fall into 20 clusters; one of
-them is kept out of the old records and makes up --share of the batch. arrivals: the records as they were before deduplication,
-in random order: the last --batch of them lose what repeats anything before, as a new batch does; with and without the records
-that stand for duplicates. dates: each period of `record_time` against all before, as if it were a batch.
+them is kept out of the old records and makes up --share of the batch. again: the batch after such a one, with as much of the same
+topic, held against all before it alone, and against the batch that drifted too. arrivals: the records as they were before
+deduplication, in random order: the last --batch of them lose what repeats anything before, as a new batch does; with and without
+the records that stand for duplicates. dates: up to 3,000 records of each period of `record_time` against up to 6,000 of all before, as if
+they were a batch.
 
 Results are appended to --results as they come, and what is there is not measured again, so that a call may end early (--seconds).
 """
@@ -36,8 +39,9 @@ from curation_assets.comparing import EVERYTHING, Compared, Taken
 from curation_assets.stages.drift_report import in_words
 from curation_assets.warehouse import Warehouse
 
-TOPICS, MOST_OLD, LEAST_PERIOD = 20, 6_000, 300
+TOPICS, MOST_OLD, MOST_NEW, LEAST_PERIOD = 20, 6_000, 3_000, 300
 TRAINED_ON, OLD_LABELS, NEW_LABELS = 300, 150, 60
+NO_ROWS = np.empty(0, dtype=np.int64)
 
 RECORDS = (
     "select d.record_id, d.source, d.label, d.record_time, s.language, s.words, s.alpha_word_ratio, s.stop_word_ratio, "
@@ -84,11 +88,13 @@ def load(database: Path) -> Set:
     return Set(records, vectors, rules, predicted, codes)
 
 
-def looks(of: Set, old: np.ndarray, new: np.ndarray, seed: int) -> tuple[list[Taken], Compared]:
-    """Every look at these rows, as `drift_report` takes them; the clusters are found in both together."""
-    rows = np.concatenate([old, new])
-    sides = np.where(np.arange(len(rows)) < len(old), "old", "new")
-    part = of.records[rows].with_columns(side=pl.Series(sides), in_reference=pl.Series(sides) == "old")
+def looks(
+    of: Set, old: np.ndarray, new: np.ndarray, seed: int, drifted: np.ndarray = NO_ROWS
+) -> tuple[list[Taken], Compared]:
+    """Every look at these rows, as `drift_report` takes them; the clusters are found in all together."""
+    rows = np.concatenate([old, drifted, new])
+    sides = pl.Series(np.repeat(["old", "drifted", "new"], [len(old), len(drifted), len(new)]))
+    part = of.records[rows].with_columns(side=sides, in_reference=sides != "new")
     broken = [
         (side, rule)
         for record, side in part.select("record_id", "side").iter_rows()
@@ -154,6 +160,26 @@ def topics(of: Set, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
             yield f"{topic}/{seed}", lambda new=new, old=old, seed=seed: seen_by(looks(of, old, new, seed)[0])
 
 
+def again(of: Set, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """The batch after one that drifted, with as much of the same topic: (key, measure), by what it is held against."""
+    planted = round(options.share * options.batch)
+    labels = np.where(of.records["is_kept"].to_numpy(), kmeans(of.vectors, TOPICS, seed=1).labels, -1)
+    for topic in range(TOPICS):
+        rng = np.random.default_rng([topic, 0])
+        of_topic, rest = (rng.permutation(np.flatnonzero(is_it)) for is_it in (labels == topic, labels != topic))
+        if len(of_topic) < 2 * planted:
+            continue
+        rests = np.split(rest, [options.batch - planted, 2 * (options.batch - planted)])
+        first, second = (np.concatenate([of_topic[at * planted :][:planted], rests[at]]) for at in (0, 1))
+        old = rests[2][:MOST_OLD]
+        before = np.concatenate([old, first])
+        yield f"all before/{topic}", lambda old=before, new=second: seen_by(looks(of, old, new, 0)[0])
+        yield (
+            f"the drifted batch too/{topic}",
+            lambda old=old, new=second, drifted=first: seen_by(looks(of, old, new, 0, drifted)[0]),
+        )
+
+
 def arrivals(of: Set, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Batches that lose what repeats the old records: (key, measure), with and without those that stand for others."""
     duplicates = dict(Warehouse(database=str(options.database)).query(DUPLICATES).iter_rows())
@@ -185,7 +211,7 @@ def dates(of: Set, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
         new, old = (np.flatnonzero(is_it.to_numpy()) for is_it in (period == one, period < one))
         if min(len(old), len(new)) >= LEAST_PERIOD:
             rng = np.random.default_rng(0)
-            sides = [rng.permutation(old)[: comparing.OLD_RECORDS], rng.permutation(new)[: comparing.NEW_RECORDS]]
+            sides = [rng.permutation(old)[:MOST_OLD], rng.permutation(new)[:MOST_NEW]]
             yield one, lambda sides=sides: told_of(of, *sides)
 
 
@@ -232,7 +258,7 @@ def print_table(found: dict[tuple[str, ...], list[str]]) -> None:
 def main(arguments: Iterable[str] | None = None) -> None:
     """Measure what is not measured yet, until the time is up, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["splits", "topics", "arrivals", "dates", "table"])
+    parser.add_argument("mode", choices=["splits", "topics", "again", "arrivals", "dates", "table"])
     parser.add_argument("--set", action="append", default=[], metavar="NAME=DATABASE")
     parser.add_argument("--splits", type=int, default=200, help="same-distribution splits a set")
     parser.add_argument("--seeds", type=int, default=3, help="batches a topic")
@@ -247,9 +273,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
         of, options.database = load(Path(database)), database
         detail = {"topics": f" {options.share:.0%}", "dates": f" {options.period}"}
         mode = options.mode + detail.get(options.mode, "")
-        measures = {"splits": splits, "topics": topics, "arrivals": arrivals, "dates": dates}[options.mode]
+        measures = {"splits": splits, "topics": topics, "again": again, "arrivals": arrivals, "dates": dates}[
+            options.mode
+        ]
         for key, measure in measures(of, options):
-            where = name + (" " + key.split("/")[0] if options.mode == "arrivals" else "")
+            where = name + (" " + key.split("/")[0] if options.mode in ("again", "arrivals") else "")
             if (mode, where, key) in found:
                 continue
             if time.monotonic() - started > options.seconds:

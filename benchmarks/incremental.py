@@ -4,13 +4,14 @@
 
 TEXTS: JSONL, or a JSON array. The first run reads all but a share of the records with every cache empty, so it embeds them; the
 second finds one more file in the folder. Seconds are those of the ledger (a stage from its beginning to its commit); beside them
-stand the whole command's (start, checks and pages included) and of the embeddings how many texts were computed and how many cached.
+stand the whole command's (start, checks and pages included), its CPU-seconds, and of the embeddings how many texts were computed.
 """
 
 import argparse
 import gzip
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,7 @@ def measure(folder: Path, records: list[dict], share: float) -> None:
     for name, part in parts.items():
         lines = "".join(json.dumps(record) + "\n" for record in part)
         (folder / "in" / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-        after, started = int(time.time() * 1e6) if told else 0, time.monotonic()
+        after, started, used = int(time.time() * 1e6) if told else 0, time.monotonic(), cpu_seconds()
         source = ["--source", str(folder / "in")] if not told else []
         command = [sys.executable, "-m", "curation_assets.cli", "run", *source, "--select", ",".join(INCOMING)]
         command += ["--database", str(warehouse.path)]
@@ -72,7 +73,7 @@ def measure(folder: Path, records: list[dict], share: float) -> None:
             sys.exit(ran.stdout + ran.stderr)
         stages = warehouse.query(STAGES, after=after)
         stages = stages.with_columns(stage=pl.col("stage").cast(pl.Enum(INCOMING))).sort("stage")
-        print_run(name, len(part), stages, time.monotonic() - started)
+        print_run(name, len(part), stages, time.monotonic() - started, cpu_seconds() - used)
         told.append(stages)
     print("| asset | first run, s | one batch more, s | ratio |\n|---|---|---|---|")
     both = told[0].join(told[1], on="stage", suffix="_later").sort("stage")
@@ -82,15 +83,19 @@ def measure(folder: Path, records: list[dict], share: float) -> None:
         print(f"| {stage} | {first:.1f} | {again:.1f} | {again / first:.2f} |")
 
 
-def print_run(name: str, records: int, stages: pl.DataFrame, seconds: float) -> None:
+def cpu_seconds() -> float:
+    """CPU-seconds of the processes that were run so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def print_run(name: str, records: int, stages: pl.DataFrame, seconds: float, cpu: float) -> None:
     """What a run did, in a line or two."""
     notes = json.loads(stages.filter(stage="embeddings")["notes"].item())
     counted = {key: value for key, value in notes.items() if isinstance(value, int)}
     in_stages = stages["seconds"].sum()
-    print(
-        f"{name}: {records:,} records, {in_stages:.1f} s in stages, {seconds:.1f} s in all; embeddings: {counted}",
-        flush=True,
-    )
+    took = f"{in_stages:.1f} s in stages, {seconds:.1f} s and {cpu:.1f} CPU-s in all"
+    print(f"{name}: {records:,} records, {took}; embeddings: {counted}", flush=True)
 
 
 if __name__ == "__main__":
