@@ -32,7 +32,10 @@ OLD_RECORDS, NEW_RECORDS = (
     20_000,
     10_000,
 )  # compared at most, drawn by hash: more makes no difference that matters visible
-WORDS = 6
+WORDS, TYPICAL = 6, 60
+"""Words that are told, out of so many that are typical of a side. Ours."""
+LEAST_NAMED = 5
+"""Fewer records are not named by their words, which might be those of one of them alone. Ours."""
 
 
 # --- what is new ----------------------------------------------------------------------------------------------------
@@ -298,7 +301,11 @@ def looks_at_labels(warehouse: Warehouse, against: Reference, seed: int) -> list
 
 
 def words_behind(look: Look, texts: Sequence[str]) -> list[str]:
-    """The words that tell the new records behind a look from the other new ones (c-TF-IDF); none where it is about no records."""
-    if look.behind is None or not look.behind.any():
+    """The words that tell the new records behind a look from the other new ones; none where it is about no records, or few.
+
+    By c-TF-IDF, less those that are typical of the others too: in film reviews both sides speak of films.
+    """
+    if look.behind is None or look.behind.sum() < LEAST_NAMED:
         return []
-    return ctfidf_words(texts, np.where(look.behind, 0, 1), 2, WORDS)[0]
+    told, of_others = ctfidf_words(texts, np.where(look.behind, 0, 1), 2, TYPICAL)
+    return [word for word in told if word not in of_others][:WORDS]
