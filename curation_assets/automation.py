@@ -24,8 +24,12 @@ from curation_assets import watching
 from curation_assets.stages.raw import known_sources
 from curation_assets.warehouse import Warehouse
 
-REASON, FOUND_BY, DATABASE = "curation/reason", "curation/found_by_run", "curation/database"
-"""Tags of a run: manual, new data, drift, schedule or erasure; the run that found the drift; the database it works on."""
+REASON, FOUND_BY, DATABASE, READS = "curation/reason", "curation/found_by_run", "curation/database", "curation/reads"
+"""Tags of a run: manual, new data, drift, schedule or erasure; the run that found the drift; the database it works on; the hash of
+the contents it is to read."""
+
+MOST_TRIES = 3
+"""Runs that are requested for the same contents, where each was killed or failed before it had read them. Ours."""
 
 INCOMING = ("raw", "cleaned", "deduped", "filtered", "embeddings", "clusters", "drift_report")
 """What new data goes through before anybody knows whether it differs from the old."""
@@ -94,28 +98,57 @@ def with_freshness(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefin
 def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """A run for new or changed files of the sources the database knows.
 
-    The run goes from raw to drift_report. Its key is the hash of the files' contents: the same contents are requested once, also
-    where their run failed. Where one was killed or failed after it had read them in, the rest of its way is requested, once too.
+    The run goes from raw to drift_report. Its key is the hash of the files' contents, so the same contents are requested once; where
+    that run was killed or failed before it had read them, again, `MOST_TRIES` times in all. Where one was killed or failed after it
+    had read them in, the rest of its way is requested, as often.
     """
     if said := why_not_now(warehouse):
         return dg.SkipReason(said)
     before = json.loads(context.cursor or "{}")
-    seen = watching.look(known_sources(warehouse), last_batches(warehouse), before, time.time())
-    words, cursor = watching.in_words(seen), json.dumps(seen.hashes)
-    if not seen.changed:
-        if not (batch := unfinished(warehouse)):
-            return dg.SensorResult(skip_reason=words, cursor=cursor)
-        tags = {"curation/new_files": "none; an earlier run was not finished"}
-        request = request_of(warehouse, INCOMING, "new data", run_key=f"unfinished-{batch}", tags=tags)
-        return dg.SensorResult(run_requests=[request], cursor=cursor)
+    seen = watching.look(
+        known_sources(warehouse),
+        last_batches(warehouse),
+        before.get("hashes", {}),
+        time.time(),
+        before.get("waiting", {}),
+    )
+    words, cursor = watching.in_words(seen), json.dumps({"hashes": seen.hashes, "waiting": seen.waiting})
+    if seen.changed:
+        new = sum(one.is_new for one in seen.changed)
+        reads = watching.key(seen.changed)
+        tags = {
+            "curation/new_files": f"{new} new, {len(seen.changed) - new} changed",
+            "curation/first_file": watching.display(f"{seen.changed[0].source}/{seen.changed[0].uri}"),
+        }
+    elif batch := unfinished(warehouse):
+        reads, tags = f"unfinished-{batch}", {"curation/new_files": "none; an earlier run was not finished"}
+    else:
+        return dg.SensorResult(skip_reason=words, cursor=cursor)
     context.log.info(words)
-    new = sum(one.is_new for one in seen.changed)
-    tags = {
-        "curation/new_files": f"{new} new, {len(seen.changed) - new} changed",
-        "curation/first_file": watching.display(f"{seen.changed[0].source}/{seen.changed[0].uri}"),
-    }
-    request = request_of(warehouse, INCOMING, "new data", run_key=watching.key(seen.changed), tags=tags)
+    tries = context.instance.get_runs(filters=dg.RunsFilter(tags={READS: reads}))
+    if said := why_not_again(tries):
+        return dg.SensorResult(skip_reason=f"{words} {said}", cursor=cursor)
+    run_key = (
+        f"{reads}-{len(tries) + 1}"  # Dagster starts a run key once, so a tick that is repeated requests nothing twice
+    )
+    request = request_of(warehouse, INCOMING, "new data", run_key=run_key, tags=tags | {READS: reads})
     return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+
+def why_not_again(tries: Sequence[dg.DagsterRun]) -> str | None:
+    """Why contents that runs were to read are not to be requested (again), in a sentence; None where they are."""
+    if not tries:
+        return None
+    last = tries[0]
+    if at_work := [run for run in tries if not run.is_finished]:
+        return f"Run {at_work[0].run_id[:8]} is to read it and has not ended."
+    if succeeded := [run for run in tries if run.is_success]:
+        return (
+            f"Run {succeeded[0].run_id[:8]} ended well and left it so; it is not requested again until a file changes."
+        )
+    if len(tries) >= MOST_TRIES:
+        return f"{len(tries)} runs for it failed, run {last.run_id[:8]} last; it is not requested again until a file changes."
+    return None
 
 
 @dg.sensor(
@@ -126,6 +159,8 @@ def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Se
 def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """A run for drift that drift_report's check has warned of, once the run that found it is over.
 
+    It makes no release. The curation it makes has taken the drifted records in, and later ones are compared with what there is
+    since then (`drift_looks.py`), so that the same drift sets off one run, not one a batch until somebody releases.
     Where there is a labelling task, the records of new concepts, and no others, are queued for the experts.
     """
     found = context.instance.get_latest_asset_check_evaluation_record(DRIFT_CHECK)
@@ -145,7 +180,7 @@ def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Senso
     in_graph = {key.to_user_string() for key in job_assets(context)}
     affected = [name for name in affected_by(warehouse, found.run_id) if name in in_graph]
     if not affected:
-        said = f"Run {short} found drift and curated everything anew itself; there is no labelling task to send new concepts to."
+        said = f"Run {short} found drift, and everything was curated anew since; there is no labelling task to send new concepts to."
         return dg.SensorResult(skip_reason=said, cursor=found.run_id)
     request = request_of(warehouse, affected, "drift", run_key=f"drift-{found.run_id}", tags={FOUND_BY: found.run_id})
     if "label_queue" in affected:
@@ -217,10 +252,15 @@ def unfinished(warehouse: Warehouse) -> str | None:
     return warehouse.value(UNFINISHED)
 
 
+MADE_SINCE = (
+    "select distinct stage from ledger.runs where run_id = $run_id or finished_at > "
+    "(select max(finished_at) from ledger.runs where run_id = $run_id and stage = 'drift_report')"
+)
+
+
 def affected_by(warehouse: Warehouse, run_id: str) -> list[str]:
-    """What is to be made anew after a run that found drift: what it has not made itself, and the experts' queue."""
-    stages = "select stage, max(finished_at) as finished_at from ledger.runs where run_id = $run_id group by stage"
-    made = warehouse.query(stages, run_id=run_id)["stage"].to_list()
+    """What is to be made anew after a run that found drift: what neither it nor a later one has made, and the experts' queue."""
+    made = warehouse.query(MADE_SINCE, run_id=run_id)["stage"].to_list()
     left = [name for name in OUT_OF_DATE if name not in made]
     has_task = warehouse.has_table("label_task.tasks") and warehouse.rows("label_task.tasks") > 0
     return left + (list(TO_THE_EXPERTS) if has_task and warehouse.has_table("predicted_labels.predictions") else [])

@@ -80,7 +80,7 @@ def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> None:
             instance=instance,
             resources={"warehouse": warehouse},
             run_config={
-                "ops": {name: {"config": config} for name, config in ops.items()},
+                "ops": {name: {"config": ops[name]} for name in selection if name in ops},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )

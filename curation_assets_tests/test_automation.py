@@ -90,6 +90,7 @@ def test_new_and_grown_files_are_requested_once_with_the_settings_of_the_last_ru
 
     [rest] = tick(automation.new_data, warehouse, instance).run_requests  # as after a kill: read in and not compared
     assert rest.run_key.startswith("unfinished-")
+    assert rest.run_key.endswith("-1")
     with warehouse.get_connection() as connection:
         connection.execute(
             "insert into ledger.runs by name select * replace ('drift_report' as stage, now() as finished_at, '{}' as config) "
@@ -152,6 +153,54 @@ def test_a_look_opens_only_what_stat_cannot_tell(tmp_path):
     assert found.hashed == 1
 
 
+def test_a_file_from_the_future_settles_once_it_is_seen_unchanged(tmp_path):
+    path = tmp_path / "a.jsonl"
+    write(path, texts(2))
+    now, hour = time.time(), 3600.0
+    os.utime(path, (now + hour, now + hour))
+    source = Source("notes", str(tmp_path))
+    first = watching.look([source], {}, {}, now)
+    assert (first.changed, first.unsettled) == ([], 1)
+    soon = watching.look([source], {}, first.hashes, now + watching.QUIET_SECONDS / 2, first.waiting)
+    assert soon.waiting == first.waiting
+    write(path, texts(1, "sailing"), mode="a")
+    os.utime(path, (now + hour, now + hour))
+    changed = watching.look([source], {}, soon.hashes, now + 2 * watching.QUIET_SECONDS, soon.waiting)
+    assert (changed.changed, changed.unsettled) == ([], 1)  # it was written meanwhile: it waits anew
+    settled = watching.look([source], {}, {}, now + 4 * watching.QUIET_SECONDS, changed.waiting)
+    [found] = settled.changed
+    assert settled.waiting == {}
+
+    # Read, and still from the future: opened no more.
+    last = {("notes", found.uri): watching.LastBatch(found.file_hash, path.stat().st_size, now + 60)}
+    known = watching.look([source], last, settled.hashes, now + 120, settled.waiting)
+    assert (known.changed, known.unsettled, known.hashed) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("ended", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_a_run_that_ended_before_it_read_is_requested_again_three_times_in_all(
+    curated, instance, tmp_path, monkeypatch, later, ended
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder / "1.jsonl", texts(2))
+    monkeypatch.setattr(automation, "known_sources", lambda _: [Source("notes", str(folder))])
+    keys = []
+    for _ in range(automation.MOST_TRIES):
+        [request] = tick(automation.new_data, curated, instance).run_requests
+        assert tick(automation.new_data, curated, instance).run_requests[0].run_key == request.run_key  # not begun yet
+        keys.append(request.run_key)
+        run = instance.create_run_for_job(
+            defs.resolve_job_def("curate_everything"), tags=request.tags, status=dg.DagsterRunStatus.STARTED
+        )
+        assert "has not ended" in said(tick(automation.new_data, curated, instance))
+        instance.report_run_canceled(run) if ended == dg.DagsterRunStatus.CANCELED else instance.report_run_failed(run)
+    assert len(set(keys)) == automation.MOST_TRIES
+    assert "3 runs for it failed" in said(tick(automation.new_data, curated, instance))
+    write(folder / "2.jsonl", texts(2, "sailing"))
+    assert tick(automation.new_data, curated, instance).run_requests[0].run_key not in keys
+
+
 def test_much_is_hashed_over_several_looks(tmp_path, monkeypatch):
     for n in range(5):
         write(tmp_path / f"{n}.jsonl", texts(3))
@@ -203,7 +252,8 @@ def drifted(curated, tmp_path, instance):
         with warehouse.get_connection() as connection:
             for stage in stages:
                 connection.execute(
-                    "insert into ledger.runs by name select * replace ($run as run_id) from ledger.runs where stage = $stage limit 1",
+                    "insert into ledger.runs by name select * replace ($run as run_id, now() as finished_at) "
+                    "from ledger.runs where stage = $stage limit 1",
                     {"run": run.run_id, "stage": stage},
                 )
         return run.run_id
@@ -238,8 +288,18 @@ def test_drift_has_what_is_out_of_date_curated_again_and_once(drifted, instance)
     everything = report(passed=False, stages=["drift_report", *OUT_OF_DATE])
     done = tick(automation.drift, warehouse, instance, found.cursor)
     assert not done.run_requests
-    assert "curated everything anew itself" in said(done)
+    assert "everything was curated anew since" in said(done)
     assert done.cursor == everything
+
+    late = report(passed=False)
+    with warehouse.get_connection() as connection:  # as by a run for the drift before, which was still waiting
+        for stage in OUT_OF_DATE:
+            connection.execute(
+                "insert into ledger.runs by name select * replace ('later' as run_id, now() as finished_at) from ledger.runs "
+                "where stage = $stage limit 1",
+                {"stage": stage},
+            )
+    assert automation.affected_by(warehouse, late) == []
 
 
 def test_every_week_everything_is_curated_with_the_settings_it_had(curated, instance):

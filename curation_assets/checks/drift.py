@@ -14,8 +14,8 @@ VERDICT = (
 @dg.asset_check(
     asset="drift_report",
     name="new_records_are_like_the_old",
-    description="The records read since the last release have the distribution of those before. A warning: it blocks nothing, and "
-    "sets off the re-curation where that is switched on.",
+    description="The records read since the last release, or since a curation took in the drift found last, have the distribution of "
+    "those before. A warning: it blocks nothing, and sets off the re-curation where that is switched on.",
 )
 def new_records_are_like_the_old(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Pass unless a look of drift_report found drift."""

@@ -144,7 +144,7 @@ SUITES: dict[str, list[Expect]] = {
         _between("records", 1, None),
         Expect(
             "ExpectColumnValuesToBeInSet",
-            {"column": "reason", "value_set": ["manual", "new data", "drift", "erasure"]},
+            {"column": "reason", "value_set": ["manual", "new data", "drift", "schedule", "erasure"]},
         ),
     ],
     "eval_report": [

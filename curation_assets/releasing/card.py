@@ -1,6 +1,7 @@
 """README.md of a release: the dataset card, with the header that the Hugging Face hub and `datasets` read.
 
-What the prose says comes from the database; texts of records are not in it, and names from outside are escaped.
+What the prose says comes from the database; texts of records are not in it, but for the words that tell what drifted, and names
+from outside are escaped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -143,12 +144,29 @@ def prose(manifest: Manifest, files: Sequence[DataFile], facts: Facts, descripti
     yield f"{manifest['records']:,} records ({counted}), about {manifest['tokens']:,} tokens."
     after = f"; it follows release `{manifest['supersedes']}`" if manifest["supersedes"] else ""
     yield f"\nRelease `{manifest['release_id']}`, made {WHY[manifest['reason']]}{after}."
+    yield from _what_triggered_it(manifest)
     yield from _files(files)
     yield from _how_it_was_made(manifest, facts)
     yield from _sources(facts)
     yield from _evaluation(facts)
     yield from _limits(manifest, facts)
     yield from _verification(manifest)
+
+
+def _what_triggered_it(manifest: Manifest) -> Iterator[str]:
+    """The run that curated the set, the run that set it off, and what drift_report said: now, and of drift since the release before."""
+    yield "\n## What triggered it\n"
+    found = f", set off by the drift that run `{manifest['found_by_run']}` found" if manifest["found_by_run"] else ""
+    yield f"Its set was curated by run `{manifest['curated_by_run']}`{found}."
+    if not manifest["comparisons"]:
+        yield "New records had not been compared with old ones for drift."
+    for one in manifest["comparisons"][:SHOWN]:
+        when = (
+            "When it was curated, the last comparison of new records with old"
+            if one["is_in_force"]
+            else "The comparison"
+        )
+        yield f"\n{when} ({one['compared_at']} UTC, run `{one['run_id']}`) said:\n\n> {_escaped(one['verdict'])}"
 
 
 def _files(files: Sequence[DataFile]) -> Iterator[str]:

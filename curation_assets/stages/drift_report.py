@@ -1,8 +1,7 @@
 """The `drift_report` stage: how the newest records differ from those before."""
 
 import json
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import dagster as dg
 import numpy as np
@@ -13,24 +12,33 @@ from pydantic import Field
 from curation_assets.algorithms import drift
 from curation_assets.algorithms.ctfidf import ctfidf_words
 from curation_assets.algorithms.drift import Finding, Look
-from curation_assets.algorithms.new_concept import NewConcepts, new_concepts
-from curation_assets.algorithms.sampling import uniforms
+from curation_assets.algorithms.new_concept import NewConcepts
+from curation_assets.drift_looks import (
+    EVERYTHING,
+    WORDS,
+    Compared,
+    Reference,
+    Taken,
+    compare,
+    concepts_of,
+    drops,
+    looks_at_labels,
+    looks_of,
+    reference,
+    words_behind,
+)
 from curation_assets.pages import BLUE, GREY, figure, markdown_table, materialized
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
+from curation_assets.stages.deduped import deduped
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
 
-EVERYTHING = "everything"
-SIGNALS = ("words", "alpha_word_ratio", "stop_word_ratio", "punctuation_ratio", "digit_ratio", "unique_word_ratio")
-"""Signals whose distributions are compared. Few, since every look more needs a larger difference to be told from chance."""
-OLD_RECORDS, NEW_RECORDS = (
-    20_000,
-    10_000,
-)  # compared at most, drawn by hash: more makes no difference that matters visible
-EXAMPLES, EXAMPLE_CHARS, WORDS = 5, 200, 6
+EXAMPLES, EXAMPLE_CHARS = 5, 200
+TOLD, CHARTED = 8, 40
+"""Looks that the verdict tells of, and that the chart shows; the table has all."""
 
 
 class DriftReportConfig(dg.Config):
@@ -38,8 +46,9 @@ class DriftReportConfig(dg.Config):
 
     since: str | None = Field(
         default=None,
-        description="Records read at or after this time (ISO 8601) are new. Default: those read since the last release; without a "
-        "release, those the newest reading brought.",
+        description="Records read at or after this time (ISO 8601) are new. Default: those read since the last release, or since the "
+        "first curation after drift was found, which took the drifted records in, whichever is later; without either, those the "
+        "newest reading brought.",
     )
     alpha: float = Field(
         default=drift.ALPHA,
@@ -50,20 +59,12 @@ class DriftReportConfig(dg.Config):
     seed: int = Field(default=0, description="Seed of the permutations.")
 
 
-class Compared(NamedTuple):
-    """The records of a comparison: one row each, in the order of their vectors."""
-
-    records: pl.DataFrame
-    """record_id, source, is_new, cluster_id, the signals."""
-    vectors: np.ndarray
-
-
 @dg.asset(
-    deps=[raw, filtered, embeddings, clusters],
+    deps=[raw, deduped, filtered, embeddings, clusters],
     group_name="product",
     kinds={"duckdb", "python"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def drift_report(
     context: dg.AssetExecutionContext, config: DriftReportConfig, warehouse: Warehouse
@@ -71,114 +72,63 @@ def drift_report(
     """One row per source and look: how far the new records differ from the old, and whether that could be chance.
 
     Embeddings (can a classifier tell new from old?), clusters (other shares?), new concepts (groups the old records do not
-    reach, with their words and examples) and signals (length, symbols, …). New is what was read since the last release.
+    reach, with their words and examples), languages, signals (length, symbols, …), what each filter rule drops, and whether the
+    model of a labelling task still agrees with the experts. New is what was read since the last release or, if later, the
+    curation that took in the drift found last: the same drift is told once.
     """
     started = warehouse.begin()
     warehouse.require_all_records("clusters.assignments")
-    since = since_of(warehouse, config.since)
-    compared = compare(warehouse, since)
-    found = {EVERYTHING: concepts_of(compared)}
-    looks = looks_of(compared, found[EVERYTHING], config.seed)
-    findings = drift.findings([look for _, look, *_ in looks], alpha=config.alpha)
-    table = looks_table(looks, findings)
-    concepts = concepts_table(warehouse, compared, found[EVERYTHING])
+    against = reference(warehouse, config.since)
+    compared = compare(warehouse, against)
+    found = concepts_of(compared)
+    labelled = looks_at_labels(warehouse, against, config.seed)
+    taken = looks_of(compared, drops(warehouse, against), found, labelled, alpha=config.alpha, seed=config.seed)
+    findings = drift.findings([one.look for one in taken], alpha=config.alpha)
+    texts = new_texts(warehouse, compared) if len(found.records) or any(one.is_drift for one in findings) else None
+    table = looks_table(taken, findings, compared, texts)
+    concepts = concepts_table(compared, found, texts)
+    said = verdict(table, concepts, against)
     with warehouse.commit(
         context, config, rows_in=len(compared.records), main="drift_report.looks", started=started
     ) as commit:
         commit.build("drift_report.looks", table)
         commit.build("drift_report.concepts", concepts)
-        commit.build("drift_report.records", records_table(compared, found[EVERYTHING]))
-        new = int(compared.records["is_new"].sum())
-        commit.notes = {"since": since and since.isoformat(), "old": len(compared.records) - new, "new": new} | {
-            "verdict": verdict(table, concepts)
+        commit.build("drift_report.records", records_table(compared, found))
+        sides = dict(compared.records["side"].value_counts().iter_rows())
+        commit.notes = {
+            "since": against.since and against.since.isoformat(),
+            "since_what": against.why,
+            "drifted_since": against.drifted_since and against.drifted_since.isoformat(),
+            "old": len(compared.records) - sides.get("new", 0),
+            "new": sides.get("new", 0),
+            "drift_looks": int(table["is_drift"].sum()),
+            "verdict": said,
         }
     return materialized(
         warehouse,
         "drift_report.looks",
         plots={"sizes": size_chart(table)} if len(table) else {},
-        verdict=dg.MetadataValue.md(verdict(table, concepts)),
+        verdict=dg.MetadataValue.md(said),
+        new_since=against.why,
         new_concepts=dg.MetadataValue.md(markdown_table(concepts) if len(concepts) else "none"),
         drift_looks=int(table["is_drift"].sum()),
     )
 
 
-RELEASED = "select max(released_at) as since from release.releases"
-NEWEST_READING = (
-    "select min(ingested_at) as since from raw.batches where run_id = "
-    "(select max_by(run_id, ingested_at) from raw.batches where rows_added > 0)"
-)
+TEXTS = "select record_id, text from filtered.records where list_contains($ids, record_id)"
 
 
-def since_of(warehouse: Warehouse, given: str | None) -> datetime | None:
-    """From when on records are new. Raises dagster's Failure for a time that cannot be read."""
-    if given is not None:
-        try:
-            moment = datetime.fromisoformat(given)
-        except ValueError as error:
-            raise dg.Failure(
-                f"drift_report: since is no ISO 8601 time: {given!r}, e.g. 2026-01-31T00:00:00+00:00"
-            ) from error
-        return moment.astimezone()
-    released = warehouse.value(RELEASED) if warehouse.has_table("release.releases") else None
-    return released or warehouse.value(NEWEST_READING)
+def new_texts(warehouse: Warehouse, compared: Compared) -> pl.DataFrame:
+    """The new records in order: source, text."""
+    new = compared.new.select("record_id", "source")
+    texts = warehouse.query(TEXTS, ids=new["record_id"].to_list())
+    return new.join(texts, on="record_id", how="left", maintain_order="left").select("source", "text")
 
 
-RECORDS = (
-    "select f.record_id, r.source, b.ingested_at >= $since as is_new, a.cluster_id, md5_number_upper(f.record_id) as draw_hash, "
-    "s.words, s.alpha_word_ratio, s.stop_word_ratio, s.punctuation_ratio, s.digit_ratio, s.unique_word_ratio "
-    "from filtered.records as f join raw.records as r using (record_id) join raw.batches as b using (batch_id) "
-    "join filtered.signals as s using (record_id) join clusters.assignments as a using (record_id) order by f.record_id"
-)
-
-
-def compare(warehouse: Warehouse, since: datetime | None) -> Compared:
-    """The old and new records, at most as many as are needed, and their vectors."""
-    records = warehouse.query(RECORDS, since=since)
-    _, vectors = warehouse.vectors()
-    drawn = records.with_columns(draw=pl.Series(uniforms(records["draw_hash"].to_numpy())))
-    rank = pl.col("draw").rank("ordinal").over("is_new")
-    most = pl.when("is_new").then(NEW_RECORDS).otherwise(OLD_RECORDS)
-    taken = drawn.select(taken=rank <= most)["taken"]
-    return Compared(records.filter(taken), vectors[taken.to_numpy()])
-
-
-def concepts_of(compared: Compared) -> NewConcepts:
-    """The concepts among the new records that the old ones do not cover."""
-    is_new = compared.records["is_new"].to_numpy()
-    return new_concepts(compared.vectors[~is_new], compared.vectors[is_new])
-
-
-def looks_of(compared: Compared, found: NewConcepts, seed: int) -> list[tuple[str, Look, int, int]]:
-    """Every look at everything and at each source that has enough old and new records: (source, look, old, new)."""
-    sources = compared.records["source"].unique().sort().to_list()
-    looks = []
-    for source in [EVERYTHING, *(sources if len(sources) > 1 else [])]:
-        chosen = (
-            np.ones(len(compared.records), dtype=bool)
-            if source == EVERYTHING
-            else (compared.records["source"] == source).to_numpy()
-        )
-        part, vectors = compared.records.filter(pl.Series(chosen)), compared.vectors[chosen]
-        is_new = part["is_new"].to_numpy()
-        old_records, new_records = int((~is_new).sum()), int(is_new.sum())
-        if min(old_records, new_records) < drift.LEAST_RECORDS:
-            continue
-        of_source = found if source == EVERYTHING else new_concepts(vectors[~is_new], vectors[is_new])
-        cluster_ids = part["cluster_id"].to_numpy()
-        of_part = [
-            drift.classifier_two_sample(vectors[~is_new], vectors[is_new], seed=seed),
-            drift.occupancy(cluster_ids[~is_new], cluster_ids[is_new], seed=seed),
-            drift.novelty(of_source, new_records),
-        ]
-        for name in SIGNALS:
-            values = part[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-            of_part.append(drift.signal_shift(name, values[~is_new], values[is_new]))
-        looks += [(source, look, old_records, new_records) for look in of_part]
-    return looks
-
-
-def looks_table(looks: list[tuple[str, Look, int, int]], findings: list[Finding]) -> pl.DataFrame:
-    """Rows of drift_report.looks."""
+def looks_table(
+    taken: Sequence[Taken], findings: Sequence[Finding], compared: Compared, texts: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Rows of drift_report.looks. texts: as `new_texts` has them; needed where a finding is drift."""
     schema = dict.fromkeys(("source", "look"), pl.String) | dict.fromkeys(("size", "p_value", "adjusted_p"), pl.Float64)
     schema |= {
         "is_drift": pl.Boolean,
@@ -187,69 +137,84 @@ def looks_table(looks: list[tuple[str, Look, int, int]], findings: list[Finding]
         "detail": pl.String,
         "sentence": pl.String,
     }
-    rows = [
-        {
-            "source": source,
-            "look": look.name,
-            "size": look.size,
-            "p_value": look.p_value,
-            "adjusted_p": finding.adjusted_p,
-            "is_drift": finding.is_drift,
-            "old_records": old,
-            "new_records": new,
-            "detail": json.dumps(dict(look.detail)),
-            "sentence": in_words(look, finding),
-        }
-        for (source, look, old, new), finding in zip(looks, findings, strict=True)
-    ]
+    rows = []
+    for one, finding in zip(taken, findings, strict=True):
+        words = []
+        if finding.is_drift and texts is not None:
+            of_source = texts if one.source == EVERYTHING else texts.filter(source=one.source)
+            words = words_behind(one.look, of_source["text"])
+        rows.append(
+            {
+                "source": one.source,
+                "look": one.look.name,
+                "size": one.look.size,
+                "p_value": one.look.p_value,
+                "adjusted_p": finding.adjusted_p,
+                "is_drift": finding.is_drift,
+                "old_records": one.old_records,
+                "new_records": one.new_records,
+                "detail": json.dumps(dict(one.look.detail), ensure_ascii=False),
+                "sentence": in_words(one.look, finding, words),
+            }
+        )
     return pl.DataFrame(rows, schema=schema)
 
 
-def in_words(look: Look, finding: Finding) -> str:
-    """A finding as a sentence: what was measured, how large, how sure."""
-    kind, _, name = look.name.partition(":")
-    measured = {
-        "classifier": f"a linear classifier tells new from old with an AUC of {look.size:.2f} (.50: not at all)",
-        "occupancy": f"PSI over the clusters is {look.detail.get('psi', 0):.2f}, {look.detail.get('psi_by_chance', 0):.2f} of it by chance",
-        "novelty": f"{look.size:.1%} of the new records are of concepts the old ones do not cover",
-        "signal": f"{name}: PSI {look.size:.2f}, median {look.detail.get('old_median', 0):.3g} before and "
-        f"{look.detail.get('new_median', 0):.3g} now",
-    }[kind]
-    sure = "no drift" if not finding.is_drift else "drift"
-    return f"{measured}: {sure} (adjusted p {finding.adjusted_p:.2g})."
+def in_words(look: Look, finding: Finding, words: Sequence[str] = ()) -> str:
+    """A finding as a sentence: what was measured, how large against the least size that counts, what is behind it, how sure."""
+    detail, least = look.detail, drift.SIZES[look.kind]
+    name = look.name.partition(":")[2]
+    sign = ">" if look.size >= least else "<"
+    size = f"{look.size:.2f} {sign} {least:.2f}"
+    grown = f"{detail.get('grown_from', 0):.1%} to {detail.get('grown_to', 0):.1%}"
+    beyond = f"PSI {size} beyond the {detail.get('psi_by_chance', 0):.2f} by chance"
+    told = {
+        "classifier": f"a linear classifier tells new from old with an AUC of {size} (.50: not at all)",
+        "occupancy": f"cluster shares: {beyond}; cluster {detail.get('grown')} went from {grown}",
+        "novelty": f"{look.size:.1%} {sign} {least:.0%} of the new records in no known cluster",
+        "language": f"languages: {beyond}; {detail.get('grown')!r} went from {grown}",
+        "signal": f"{name}: PSI {size}, median {detail.get('old_median', 0):.3g} before and {detail.get('new_median', 0):.3g} now",
+        "filter": f"the rule {name} drops {detail.get('new_share', 0):.1%} of the new records and {detail.get('old_share', 0):.1%} of "
+        f"the old: PSI {size}",
+        "kappa": f"the model's kappa with the experts fell by {size}: {detail.get('old_kappa', float('nan')):.2f} on "
+        f"{detail.get('old_labels', 0):,} old records, {detail.get('new_kappa', float('nan')):.2f} on {detail.get('new_labels', 0):,} new",
+    }[look.kind]
+    named = f": {', '.join(map(repr, words))}, …" if words else ""
+    sure = "drift" if finding.is_drift else "no drift"
+    if "size_against_last_drift" in detail:
+        sure += ", held against all before and against the batch that drifted last"
+    return f"{told}{named} ({sure}; adjusted p {finding.adjusted_p:.2g})."
 
 
-def verdict(table: pl.DataFrame, concepts: pl.DataFrame) -> str:
-    """All findings in a few plain sentences, cause and size first."""
+def verdict(table: pl.DataFrame, concepts: pl.DataFrame, against: Reference) -> str:
+    """All findings in a few plain sentences: what is drift first, with its size and its cause, then what it was compared with."""
+    new_is = f"New is what was read since {against.why}."
     if not len(table):
-        return (
-            f"Nothing to compare: fewer than {drift.LEAST_RECORDS} old or new records. New is what was read since the last release, "
-            "or by the newest reading."
-        )
+        return f"Nothing to compare: fewer than {drift.LEAST_RECORDS} old or new records. {new_is}"
     drifting = table.filter("is_drift")
+    came_through = table.filter(~pl.col("look").str.contains("^(filter:|kappa)"))
+    old, new = (came_through if len(came_through) else table).select("old_records", "new_records").max().row(0)
     if not len(drifting):
-        old, new = table["old_records"].max(), table["new_records"].max()
-        return f"No drift: {new:,} new records look like the {old:,} before."
-    told = [f"{source}: {sentence}" for source, sentence in drifting.select("source", "sentence").iter_rows()]
+        return f"No drift: {new:,} new records look like the {old:,} before. {new_is}"
+    # By size in units of what counts, those of everything first.
+    least = pl.col("look").str.split(":").list.first().replace_strict(drift.SIZES, return_dtype=pl.Float64)
+    order = drifting.sort(pl.col("source") != EVERYTHING, pl.col("size") / least, descending=[False, True])
+    told = [f"{source}: {sentence}" for source, sentence in order.head(TOLD).select("source", "sentence").iter_rows()]
+    more = [f"And {len(order) - TOLD} looks more."] if len(order) > TOLD else []
     named = [
-        f"new concept of {row['records']:,} records ({row['share']:.1%}): {', '.join(repr(word) for word in row['words'])}."
+        f"New concept of {row['records']:,} records ({row['share']:.1%}): {', '.join(map(repr, row['words']))}."
         for row in concepts.head(EXAMPLES).iter_rows(named=True)
     ]
-    return " ".join(["Drift.", *told, *named])
+    return " ".join(["Drift.", *told, *more, *named, f"{new:,} new records against {old:,}.", new_is])
 
 
-TEXTS = "select record_id, text from filtered.records where list_contains($ids, record_id)"
-
-
-def concepts_table(warehouse: Warehouse, compared: Compared, found: NewConcepts) -> pl.DataFrame:
-    """Rows of drift_report.concepts: size, words and examples of each new concept."""
+def concepts_table(compared: Compared, found: NewConcepts, texts: pl.DataFrame | None) -> pl.DataFrame:
+    """Rows of drift_report.concepts: size, words and examples of each new concept. texts: as `new_texts` has them."""
     schema = {"concept": pl.Int64, "records": pl.Int64, "share": pl.Float64, "ratio": pl.Float64, "p_value": pl.Float64}
     schema |= dict.fromkeys(("words", "sources", "examples"), pl.List(pl.String))
-    new = compared.records.filter("is_new").with_columns(concept=pl.Series(found.concept))
-    if not len(found.records):
+    if texts is None or not len(found.records):
         return pl.DataFrame(schema=schema)
-    texts = warehouse.query(TEXTS, ids=new["record_id"].to_list())
-    new = new.join(texts, on="record_id", how="left", maintain_order="left")
+    new = texts.with_columns(concept=pl.Series(found.concept))
     # The covered new records are a class of their own, so that words are those that tell a concept from them.
     k = len(found.records)
     words = ctfidf_words(new["text"], np.where(found.concept >= 0, found.concept, k), k + 1, WORDS)
@@ -273,13 +238,13 @@ def concepts_table(warehouse: Warehouse, compared: Compared, found: NewConcepts)
 
 def records_table(compared: Compared, found: NewConcepts) -> pl.DataFrame:
     """Rows of drift_report.records."""
-    new = compared.records.filter("is_new").select("record_id")
     concept = pl.Series(found.concept, dtype=pl.Int64)
-    return new.with_columns(concept=pl.when(concept >= 0).then(concept))
+    return compared.new.select("record_id").with_columns(concept=pl.when(concept >= 0).then(concept))
 
 
 def size_chart(table: pl.DataFrame) -> Figure:
-    """How small the adjusted p-value of each look is; what is drift in colour."""
+    """How small the adjusted p-value of each look is, the least first; what is drift in colour."""
+    table = table.sort("adjusted_p", maintain_order=True).head(CHARTED)
     drawing, axes = figure(6.5, max(2.0, 0.25 * len(table)))
     names = [f"{source} · {look}" for source, look in table.select("source", "look").iter_rows()]
     evidence = -np.log10(np.maximum(table["adjusted_p"].to_numpy(), 1e-12))

@@ -408,14 +408,13 @@ def describe(
 
 
 def because(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dict[str, Any]:
-    """Why this release was made, by which run, and which one it follows."""
+    """Why this release was made, by which run, what drift_report had said when its set was curated, and which one it follows."""
+    made = warehouse.value("select max_by(run_id, finished_at) as run_id from ledger.runs where stage = 'curated_set'")
+    run = context.instance.get_run_by_id(made) if made else None
+    curated = run.tags if run else {}
     reason = context.run.tags.get("curation/reason", "manual")
     if reason == "manual":  # a person releases what another run, with a reason of its own, has curated
-        made = warehouse.value(
-            "select max_by(run_id, finished_at) as run_id from ledger.runs where stage = 'curated_set'"
-        )
-        run = context.instance.get_run_by_id(made) if made else None
-        reason = run.tags.get("curation/reason", reason) if run else reason
+        reason = curated.get("curation/reason", reason)
     last = (
         warehouse.query("select release_id from release.releases order by released_at desc limit 1")[
             "release_id"
@@ -426,6 +425,9 @@ def because(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dict[str
     return {
         "run_id": context.run_id,
         "reason": reason if reason in REASONS else "manual",
+        "curated_by_run": made,
+        "found_by_run": curated.get("curation/found_by_run"),
+        "comparisons": material.ask(warehouse, "comparisons").to_dicts(),
         "supersedes": last[0] if last else None,
     }
 

@@ -23,7 +23,7 @@ def looks(old, new, seed=0):
     labels = kmeans(np.concatenate([old, new]), 20, seed=seed).labels
     return [
         drift.classifier_two_sample(old, new, permutations=199, seed=seed),
-        drift.occupancy(labels[: len(old)], labels[len(old) :], permutations=199, seed=seed),
+        drift.shares("occupancy", labels[: len(old)], labels[len(old) :], permutations=199, seed=seed),
         drift.novelty(new_concepts(old, new, seed=seed), len(new)),
     ]
 
@@ -56,7 +56,9 @@ def test_p_values_are_uniform_where_nothing_changed():
         values.append(
             [
                 drift.classifier_two_sample(old, new, permutations=99, seed=seed).p_value,
-                drift.occupancy(rng.integers(0, 10, 300), rng.integers(0, 10, 100), permutations=99, seed=seed).p_value,
+                drift.shares(
+                    "occupancy", rng.integers(0, 10, 300), rng.integers(0, 10, 100), permutations=99, seed=seed
+                ).p_value,
             ]
         )
     assert np.abs(np.mean(values, axis=0) - 0.5).max() < 4 * np.sqrt(1 / 12 / 60)
@@ -95,3 +97,53 @@ def test_holm_corrects_upwards_and_keeps_the_order(p_values):
 def test_what_is_significant_but_tiny_is_no_drift():
     tiny = drift.findings([Look("occupancy", 0.001, 1e-9, {}), Look("signal:words", 0.5, 1e-9, {})])
     assert [one.is_drift for one in tiny] == [False, True]
+
+
+def test_the_least_p_value_still_counts_among_many_looks():
+    rng = np.random.default_rng(0)
+    old, new = rng.standard_normal((400, 8)), rng.standard_normal((200, 8)) + 1
+    permutations = drift.permutations_for(150)
+    found = drift.classifier_two_sample(old, new, permutations=permutations)
+    quiet = [Look(f"signal:{n}", 0.0, 1.0, {}) for n in range(149)]
+    assert drift.findings([found, *quiet])[0].is_drift
+    assert not drift.findings([drift.classifier_two_sample(old, new, permutations=999), *quiet])[0].is_drift
+
+
+def test_the_group_that_grew_is_named_and_its_records_are_behind_it():
+    old, new = np.repeat(["en", "ko"], [900, 100]), np.repeat(["en", "ko", "pt"], [400, 50, 50])
+    found = drift.shares("language", old, new, permutations=999)
+    assert drift.findings([found])[0].is_drift
+    assert found.detail["grown"] == "pt"
+    assert (found.detail["grown_from"], found.detail["grown_to"]) == (0, 0.1)
+    assert (new[found.behind] == "pt").all() and found.behind.sum() == 50
+
+
+@pytest.mark.parametrize(("new_dropped", "is_drift"), [(30, False), (180, True)])
+def test_a_rule_that_drops_more_than_it_did_is_drift(new_dropped, is_drift):
+    found = drift.drop_rate("short", 90, 3_000, new_dropped, 1_000)
+    assert drift.findings([found])[0].is_drift is is_drift
+    assert found.detail == {"old_share": 0.03, "new_share": new_dropped / 1_000}
+
+
+def test_kappa_falls_where_the_model_errs_on_new_records_and_nowhere_else():
+    rng = np.random.default_rng(0)
+
+    def labelled(n, right):
+        truth = rng.integers(0, 3, n)
+        return np.column_stack([np.where(rng.random(n) < right, truth, rng.integers(0, 3, n)), truth])
+
+    old = labelled(150, 0.9)
+    worse, alike, better = (drift.kappa_fall(old, labelled(60, right)) for right in (0.4, 0.9, 1.0))
+    assert [drift.findings([one])[0].is_drift for one in (worse, alike, better)] == [True, False, False]
+    assert worse.size == pytest.approx(worse.detail["old_kappa"] - worse.detail["new_kappa"])
+    assert better.size == 0
+    one_class = drift.kappa_fall(old, np.ones((30, 2), dtype=np.int64))
+    assert (one_class.size, one_class.p_value) == (0.0, 1.0)
+
+
+def test_what_is_like_one_of_two_references_is_no_drift():
+    looks = [Look("occupancy", 0.3, 1e-6, {}), Look("novelty", 0.1, 1e-6, {}), Look("signal:words", 0.5, 1e-6, {})]
+    others = [Look("occupancy", 0.001, 1e-6, {}), Look("novelty", 0.1, 0.5, {})]
+    found = drift.findings(drift.unlike_both(looks, others))
+    assert [one.is_drift for one in found] == [False, False, True]
+    assert found[0].look.detail == {"size_against_all": 0.3, "size_against_last_drift": 0.001}

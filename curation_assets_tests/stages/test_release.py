@@ -279,6 +279,7 @@ def test_the_card_tells_the_funnel_the_licence_and_that_nothing_was_evaluated(re
         assert f"| {stage} | {rows_in:,} |" in card
     assert "It has not been evaluated." in card
     assert "made on request" in card
+    assert "New records had not been compared with old ones for drift." in card
     assert read_manifest(folder)["release_hash"] in card
 
 

@@ -12,6 +12,6 @@ select
   tokens::bigint as tokens,                 -- their estimated tokens
   manifest::json as manifest,               -- MANIFEST.json as it lies in the folder
   run_id::varchar as run_id,                -- the Dagster run that wrote it
-  reason::varchar as reason,                -- why: manual, new data, drift or erasure
+  reason::varchar as reason,                -- why: manual, new data, drift, schedule or erasure
   supersedes::varchar as supersedes         -- the release before it; null for the first
 from incoming
