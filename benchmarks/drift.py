@@ -221,7 +221,7 @@ def told_of(of: Set, old: np.ndarray, new: np.ndarray) -> list[str]:
     found = drift.findings([one.look for one in taken])
     found.sort(key=lambda one: -one.look.size / drift.SIZES[one.look.kind])
     texts = compared.new["text"]
-    drifting = [in_words(one.look, one, comparing.words_behind(one.look, texts)) for one in found if one.is_drift]
+    drifting = [in_words(one.look, one, drift_looks.words_behind(one.look, texts)) for one in found if one.is_drift]
     return [f"{len(new):,} records against {len(old):,}", *(drifting or ["no drift"])]
 
 
