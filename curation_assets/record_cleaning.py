@@ -41,6 +41,8 @@ class Rules(NamedTuple):
 
     tidy: tuple[str, ...] = ()
     """Steps of cleaning.TIDYING for documents; template_residue takes special tokens off the ends of turns too."""
+    extractor: str = "resiliparse"
+    """What finds the main content of HTML pages."""
     actions: Mapping[str, str] = {}
     """Type of personal data → keep, mask, pseudonymise or drop; what is not in it is not looked for."""
     regions: tuple[str, ...] = ()
@@ -87,7 +89,8 @@ def clean_records(
 ) -> Iterator[CleanedRecord]:
     """Clean records: their kind, text and, for those with turns, original JSON."""
     cleaned = [
-        clean(text, kind, () if kind in CONVERSATIONS else rules.tidy) for kind, text in zip(kinds, texts, strict=True)
+        clean(text, kind, () if kind in CONVERSATIONS else rules.tidy, rules.extractor)
+        for kind, text in zip(kinds, texts, strict=True)
     ]
     examined = _examined(cleaned, kinds, originals, rules)
     parsed: dict[int, Any] = {}

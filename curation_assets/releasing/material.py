@@ -38,7 +38,7 @@ TABLES = (
 LABELS = "label_set.records"
 """The table of settled labels, where a labelling task has been worked on."""
 
-MANY_RECORDS = ("jsonl", "json", "csv", "tsv", "parquet", "lines")
+MANY_RECORDS = ("jsonl", "json", "csv", "tsv", "parquet", "lines", "warc")
 """Formats of files that hold many records of no common origin; a file of another format is a document."""
 
 
