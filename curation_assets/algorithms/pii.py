@@ -405,13 +405,17 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}(?: ?[0-9A-Za-z]){11,30
 
 
 def _ibans(text: str, _: Sequence[str]) -> Spans:
-    for match in _IBAN.finditer(text):
+    at = 0
+    while match := _IBAN.search(text, at):
         wanted = IBAN_CHARS.get(match[0][:2].upper())
         end, left = match.start(), wanted or 0
         while left and end < match.end():
             left -= text[end] != " "
             end += 1
+        # What follows it may have been taken for a part of it, so the search goes on right behind.
+        at = match.start() + 4
         if wanted and not left and not text[end : end + 1].isalnum() and has_mod_97(text[match.start() : end]):
+            at = end
             yield match.start(), end, "mod_97"
 
 
@@ -651,7 +655,7 @@ _TRIGGER = "|".join(
     (
         "[0-9](?:[^0-9]{0,4}[0-9]){5}",  # six digits and more: numbers of every sort
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:",  # addresses of IP
-        "[A-Za-z]{2}[0-9]{2} ?[0-9A-Za-z]{3}",  # IBAN
+        "[A-Za-z]{2}[0-9]{2} ?[0-9A-Za-z]",  # IBAN
         *("@", "://", _KEY_MARK),
         *(re.escape(mark) for token in _TOKENS for mark in token.marks),
         f"(?i:{'|'.join(_ASSIGNED_WORDS)})",
