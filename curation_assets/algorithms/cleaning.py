@@ -167,10 +167,8 @@ _LONGEST_TOKEN = 20
 _TEMPLATE_LINE = re.compile(r"\s*(?:\{\{[^{}]{1,200}\}\}|\{%[^{}%]{1,200}%\})\s*\Z")
 _EMPTY_LINK = re.compile(r"(?<!!)\[[ \t]{0,9}\]\([^()\s]{0,500}\)")
 _DATA_IMAGE = re.compile(r"!\[([^\[\]\n]{0,300})\]\(data:image/[A-Za-z0-9.+\-]{1,30};base64,[A-Za-z0-9+/=]*\)")
-_SPACE_ENTITY = re.compile(r"&(?:amp;)?(?:nbsp|ensp|emsp|thinsp|#160|#xa0);", re.IGNORECASE)
-_HIDDEN_ENTITY = re.compile(r"&(?:amp;)?(?:shy|zwj|zwnj|#173|#8203|#xad|#x200b);", re.IGNORECASE)
 _TOKEN_MARKS = ("|>", "<s>", "</s>", "<eos>", "<bos>", "<pad>", "<end_of_turn>", "[PAD]", "[EOS]", "[BOS]")
-_RESIDUE_MARKS = (*_TOKEN_MARKS, "{{", "{%", "](", "&")
+_RESIDUE_MARKS = (*_TOKEN_MARKS, "{{", "{%", "](")
 
 MOST_TEMPLATE_LINES = 0.2
 """A text with a larger share of lines that are template tags is about templates, or one itself: they stay. Ours."""
@@ -234,11 +232,7 @@ def _strip_tokens(text: str, token: str) -> str:
 
 
 def _without_residue(line: str) -> str:
-    if "](" in line:
-        line = _DATA_IMAGE.sub(r"\1", _EMPTY_LINK.sub("", line))
-    if "&" in line and "<" not in line:  # beside tags, an entity is code
-        line = _HIDDEN_ENTITY.sub("", _SPACE_ENTITY.sub(" ", line))
-    return line
+    return _DATA_IMAGE.sub(r"\1", _EMPTY_LINK.sub("", line)) if "](" in line else line
 
 
 _FURNITURE_LINES = """
@@ -260,11 +254,12 @@ enter your email address; please enable javascript
 _FURNITURE = frozenset(entry.strip() for entry in _FURNITURE_LINES.replace("\n", ";").split(";") if entry.strip())
 _FURNITURE_EDGES = " \t*•·-–—>[]()!.:«»→…\u00a0"
 _NOTICES = re.compile(
-    r"(?:we|our (?:web)?site|this (?:web)?site|our partners) (?:uses?|may use) [^.]{0,40}cookies\b"
+    r"(?:we|our (?:web)?site|this (?:web)?site|our partners) (?:uses?|may use) "
+    r"(?:(?:our|some|necessary|essential|functional|tracking|analytics|first[- ]party|third[- ]party|and|or) ){0,4}cookies\b"
     r"|by (?:continuing to|using|browsing|clicking|visiting)\b[^.]{0,80}\b(?:our|the) use of cookies\b"
     r"|(?:please )?(?:enable|turn on) javascript\b|javascript (?:is|must be) (?:disabled|enabled|required)\b"
-    r"|copyright ©|©\s?(?:19|20)[0-9]{2}\b[^.]{0,80}all rights reserved"
-    r"|(?:본|이) (?:사이트|웹사이트)는 쿠키를|저작권자\s?(?:\(c\)|ⓒ|©)|[ⓒ©][^.]{0,60}(?:무단\s?전재|재배포\s?금지)",
+    r"|copyright ©|©\s?(?:19|20)[0-9]{2}\b.{0,80}all rights reserved"
+    r"|(?:본|이) (?:사이트|웹사이트)는 쿠키를|저작권자\s?(?:\(c\)|ⓒ|©)|[ⓒ©].{0,60}(?:무단\s?전재|재배포\s?금지)",
     re.IGNORECASE,
 )
 MOST_NOTICE_CHARS = 300

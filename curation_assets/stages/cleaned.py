@@ -145,7 +145,7 @@ class CleanedConfig(dg.Config):
     template_residue: bool = Field(
         default=True,
         description="Take out what templates leave behind: special tokens (<|endoftext|>, </s>, …) at the ends of texts and turns; in "
-        "documents also lines that are nothing but an unrendered {{ tag }}, links without words, images in base64, stray &nbsp;.",
+        "documents also lines that are nothing but an unrendered {{ tag }}, links without words, images in base64.",
     )
     boilerplate_lines: bool = Field(
         default=True,
