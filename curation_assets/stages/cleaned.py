@@ -260,8 +260,8 @@ def _findings(ids: list[str], results: list[CleanedRecord], rules: Rules) -> pa.
 
 
 PII_BY_TYPE = (
-    "select type, action, count(*) as findings, count(distinct record_id) as records, list_sort(list(distinct engine)) as engines "
-    "from cleaned.pii group by type, action order by findings desc, type"
+    "select type, action, count(*) as findings, count(distinct record_id) as records from cleaned.pii "
+    "group by type, action order by findings desc, type"
 )
 
 

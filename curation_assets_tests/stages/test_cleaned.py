@@ -11,7 +11,9 @@ import pytest
 from conftest import materialize
 from small_language_models import PEOPLE, save_name_tagger
 
-from curation_assets.readers import conversation
+from curation_assets import audit_report
+from curation_assets.readers import canonical_text, conversation
+from curation_assets.record_cleaning import clean_records
 from curation_assets.stages.cleaned import CleanedConfig, PiiConfig, rules_of
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
@@ -150,8 +152,9 @@ def test_what_was_planted_is_in_no_file_of_the_release(released):
 
 def test_no_table_but_the_originals_has_a_word_of_it(released):
     warehouse, _ = released
-    names = [name for name in tables() if name.split(".")[0] != "raw" and warehouse.has_table(name)]
     with warehouse.get_connection(read_only=True) as connection:
+        there = set(connection.sql("select schema_name || '.' || table_name as name from duckdb_tables()").pl()["name"])
+        names = [name for name in there & set(tables()) if name.split(".")[0] != "raw"]
         for name in names:
             rows = connection.sql(f"select to_json(t)::varchar as row from {name} as t").pl()["row"]
             if "source_record_id" in tables()[name].columns:  # owners' ids stay: they are what one asks by
@@ -195,57 +198,53 @@ def test_the_text_is_that_of_the_cleaned_turns(released):
         assert turns.response[-1].content in text
 
 
-def records_of(tmp_path, rows, config, name="texts"):
-    (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
-    warehouse = Warehouse(database=str(tmp_path / f"{name}.duckdb"))
-    sources = [{"name": "texts", "path": str(tmp_path / f"{name}.jsonl"), "license": "CC0-1.0"}]
+def test_dropping_types_pseudonyms_and_what_is_told_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATION_PII_KEY", KEY)
+    rows = [
+        {"text": "SSN 536-90-4399 and 536-90-4398, a@b.org"},
+        {"text": "Ask a@b.org, not c@d.org, +1 202-456-1414."},
+        {"prompt": "Whom do I call?", "chosen": "Use 4111 1111 1111 1111", "rejected": "Use 5500 0000 0000 0004"},
+    ]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    warehouse = Warehouse(database=str(tmp_path / "texts.duckdb"))
+    sources = [{"name": "texts", "path": str(tmp_path / "texts.jsonl"), "license": "CC0-1.0"}]
+    config = {"pii": {"us_ssn": "drop", "email": "pseudonymise", "phone": "keep"}}
     assert materialize(warehouse, {"raw": {"sources": sources}, "cleaned": config}, ["raw", "cleaned"]).success
     warehouse.release_run()
-    return warehouse
-
-
-def test_a_type_whose_records_are_dropped_says_so_in_the_ledger(tmp_path):
-    rows = [
-        {"id": "a", "text": "SSN 536-90-4399 and 536-90-4398, a@b.org"},
-        {"id": "b", "text": "a@b.org"},
-        {"id": "c", "text": "None."},
-    ]
-    warehouse = records_of(tmp_path, rows, {"pii": {"us_ssn": "drop", "email": "keep"}})
-    assert warehouse.query("select text from cleaned.records order by source_row")["text"].to_list() == [
-        "a@b.org",
-        "None.",
-    ]
-    [decision] = warehouse.query(
-        "select rule, value, threshold from ledger.current_decisions where stage = 'cleaned' and verdict = 'drop'"
-    ).rows()
-    assert decision == ("pii_us_ssn", 2.0, 0.0)
+    [text] = warehouse.query("select text from cleaned.records")["text"]
+    assert re.fullmatch(r"Ask \[EMAIL_[0-9a-f]{8}\], not \[EMAIL_[0-9a-f]{8}\], \+1 202-456-1414\.", text)
+    dropped = "select rule, value, threshold from ledger.current_decisions where stage = 'cleaned' and verdict = 'drop' order by rule"
+    assert warehouse.query(dropped).rows() == [("pii_us_ssn", 2.0, 0.0), ("same_after_cleaning", None, None)]
     actions = warehouse.query("select type, action, count(*) as n from cleaned.pii group by all order by all").rows()
-    assert actions == [("email", "keep", 2), ("us_ssn", "drop", 2)]
+    told = [("credit_card", "mask", 2), ("email", "pseudonymise", 3), ("phone", "keep", 1), ("us_ssn", "drop", 2)]
+    assert actions == told
+    assert KEY.encode() not in warehouse.path.read_bytes()
+    section = audit_report._personal_data(warehouse)
+    assert section["tables"][0]["rows"][0][:3] == ["email", "pseudonymise", 3]
+    assert "8 places in 3 records" in section["paragraphs"][0]
+    assert any("Names of people" in line for line in section["paragraphs"])
 
 
-def test_answers_that_differ_in_what_was_masked_alone_are_no_preference(tmp_path):
-    rows = [
-        {"prompt": "Whom do I write to?", "chosen": "Write to a@b.org", "rejected": "Write to c@d.org"},
-        {"text": "Other words."},
+def cleaned_by(config, rows):
+    """Texts and steps of documents and instructions after cleaning."""
+    kinds = ["instruction" if "instruction" in row else "document" for row in rows]
+    originals = [json.dumps(row) if kind == "instruction" else None for row, kind in zip(rows, kinds, strict=True)]
+    texts = [
+        canonical_text(conversation(kind, original)) if original else row["text"]
+        for row, kind, original in zip(rows, kinds, originals, strict=True)
     ]
-    warehouse = records_of(tmp_path, rows, {})
-    assert warehouse.rows("cleaned.records") == 1
-    assert warehouse.value("select rule from ledger.current_decisions where verdict = 'drop'") == "same_after_cleaning"
+    return list(clean_records(kinds, texts, originals, rules_of(config)))
 
 
-def test_pseudonyms_are_the_same_in_every_run_and_the_key_is_kept_nowhere(tmp_path, monkeypatch):
-    monkeypatch.setenv("CURATION_PII_KEY", KEY)
+def test_a_value_has_one_pseudonym_in_all_records_and_runs(monkeypatch):
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    config = CleanedConfig(pii=PiiConfig(email="pseudonymise", key_variable="OTHER_KEY"))
     rows = [{"text": "Ask a@b.org, not c@d.org."}, {"instruction": "Who?", "output": "A@B.org"}]
-    config = {"pii": {"email": "pseudonymise"}}
-    texts = []
-    for name in ("one", "two"):
-        warehouse = records_of(tmp_path, rows, config, name)
-        texts.append(warehouse.query("select text from cleaned.records order by source_row")["text"].to_list())
-        assert KEY.encode() not in warehouse.path.read_bytes()
-    first, second = re.findall(r"\[EMAIL_[0-9a-f]{8}\]", texts[0][0])
+    runs = [[one.text for one in cleaned_by(config, rows)] for _ in range(2)]
+    first, second = re.findall(r"\[EMAIL_[0-9a-f]{8}\]", runs[0][0])
     assert first != second
-    assert texts[0][1] == f"Who?\n{first}"
-    assert texts[0] == texts[1]
+    assert runs[0][1] == f"Who?\n{first}"
+    assert runs[0] == runs[1]
 
 
 def test_pseudonyms_without_a_key_and_a_model_that_is_not_there_stop_the_run(monkeypatch, tmp_path):
@@ -260,33 +259,31 @@ def test_pseudonyms_without_a_key_and_a_model_that_is_not_there_stop_the_run(mon
 
 def test_names_are_masked_where_a_model_finds_them(tmp_path):
     model = str(save_name_tagger(tmp_path / "model"))
-    rows = [{"text": f"Then {PEOPLE[0]} said that the sea has waves ."}, {"text": "No one was here ."}]
-    warehouse = records_of(tmp_path, rows, {"pii": {"names_model": model}})
-    texts = warehouse.query("select text from cleaned.records order by source_row")["text"].to_list()
-    assert texts == ["Then [PERSON] said that the sea has waves .", "No one was here ."]
-    assert warehouse.value("select engine from cleaned.pii") == model
+    sentence = f"Then {PEOPLE[0]} said that the sea has waves ."
+    rows = [{"text": sentence}, {"text": "No one was here ."}, {"instruction": sentence, "output": "No one was here ."}]
+    found = cleaned_by(CleanedConfig(pii=PiiConfig(names_model=model)), rows)
+    assert [one.text.split("\n")[0] for one in found] == [
+        "Then [PERSON] said that the sea has waves .",
+        "No one was here .",
+        "Then [PERSON] said that the sea has waves .",
+    ]
+    assert found[0].findings[0][1].engine == model
+    assert conversation("instruction", found[2].original).instruction is None
+    assert "[PERSON]" in conversation("instruction", found[2].original).prompt[0].content
 
 
-def test_every_step_can_be_switched_off(tmp_path):
+def test_every_step_can_be_switched_off():
     text = "One.  \nTwo.\nRead more\nThree, a@b.org.\nFour.<|endoftext|>"
-    off = dict.fromkeys(("template_residue", "boilerplate_lines", "whitespace"), False)
-    pii = dict.fromkeys(("email",), "ignore")
-    rows = [{"text": text}, {"instruction": "Say it.", "output": f"{text}"}]
-    kept = (
-        records_of(tmp_path, rows, off | {"pii": pii}, "off")
-        .query("select text, cleaning_steps from cleaned.records order by source_row")
-        .rows()
+    rows = [{"text": text}, {"instruction": "Say it.", "output": text}]
+    off = CleanedConfig(
+        template_residue=False, boilerplate_lines=False, whitespace=False, pii=PiiConfig(email="ignore")
     )
-    assert [words for words, _ in kept] == [text, f"Say it.\n{text}"]
-    assert [steps for _, steps in kept] == [[], []]
-    tidied = (
-        records_of(tmp_path, rows, {}, "on")
-        .query("select text, cleaning_steps, text_hash <> raw_text_hash from cleaned.records order by source_row")
-        .rows()
-    )
-    assert tidied[0] == (
-        "One.\nTwo.\nThree, [EMAIL].\nFour.",
-        ["template_residue", "boilerplate_lines", "whitespace", "pii"],
-        True,
-    )
-    assert tidied[1] == ("Say it.\nOne.  \nTwo.\nRead more\nThree, [EMAIL].\nFour.", ["template_residue", "pii"], True)
+    kept = cleaned_by(off, rows)
+    assert [(one.text, one.steps, one.original) for one in kept] == [(text, [], None), (f"Say it.\n{text}", [], None)]
+    document, instruction = cleaned_by(CleanedConfig(), rows)
+    assert document.text == "One.\nTwo.\nThree, [EMAIL].\nFour."
+    assert document.steps == ["template_residue", "boilerplate_lines", "whitespace", "pii"]
+    assert (
+        instruction.text == "Say it.\nOne.  \nTwo.\nRead more\nThree, [EMAIL].\nFour."
+    )  # what is said keeps its lines
+    assert instruction.steps == ["template_residue", "pii"]
