@@ -20,6 +20,7 @@ ID_CHARS = 8
 NOT_PREVIEWED = (
     "embedding",
     "original",
+    "cleaned_original",
     "text_hash",
     "raw_text_hash",
     "source_uri",

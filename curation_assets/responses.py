@@ -18,7 +18,8 @@ RECORDS = (
     "select record_id, md5_number_upper(record_id) as draw_hash from filtered.records where list_contains($kinds, kind)"
 )
 ORIGINALS = (
-    "select record_id, r.kind, r.original from filtered.records as f join raw.records as r using (record_id) "
+    "select record_id, r.kind, coalesce(c.cleaned_original, r.original) as original from filtered.records as f "
+    "join raw.records as r using (record_id) join cleaned.records as c using (record_id) "
     "where list_contains($kinds, r.kind)"
 )
 

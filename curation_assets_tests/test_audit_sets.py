@@ -106,7 +106,7 @@ def test_the_report_stands_alone_and_says_what_is_not_known(warehouse, tmp_path)
     report = json.loads(next(tmp_path.glob("*.json")).read_text())
     sections = {section["title"]: section for section in report["sections"]}
     assert "None recorded" in sections["Synthetic text"]["paragraphs"][0]
-    assert "No stage of this database has looked for personal data" in sections["Personal data"]["paragraphs"][0]
+    assert "were looked for in every record; found: 0 places" in sections["Personal data"]["paragraphs"][0]
     licences = {row[0]: row[4] for row in sections["Licences and the declared use"]["tables"][0]["rows"]}
     assert licences["CC-BY-4.0"] == "yes"
     assert licences.get(HOSTILE, "unknown") == "unknown"

@@ -21,7 +21,16 @@ from collections.abc import Iterator
 from curation_assets.readers import formats, python_environment
 from curation_assets.readers.files import File, SourceError, file_hash, files
 from curation_assets.readers.formats import items
-from curation_assets.readers.kinds import CONVERSATIONS, KINDS, Conversation, conversation, exchange, request
+from curation_assets.readers.kinds import (
+    CONVERSATIONS,
+    KINDS,
+    Conversation,
+    canonical_text,
+    conversation,
+    exchange,
+    read_fields,
+    request,
+)
 from curation_assets.readers.records import RECORDS, REJECTS, Batch, Record, Reject, Source, batches
 from curation_assets.readers.turns import Message, as_messages
 
@@ -39,12 +48,14 @@ __all__ = [
     "Source",
     "SourceError",
     "as_messages",
+    "canonical_text",
     "conversation",
     "exchange",
     "file_hash",
     "files",
     "items",
     "read",
+    "read_fields",
     "request",
 ]
 

@@ -30,6 +30,8 @@ SUFFIXES = {
     ".md": "text",
     ".html": "html",
     ".htm": "html",
+    ".warc": "warc",
+    ".wet": "warc",
 }
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}

@@ -1,4 +1,4 @@
-"""From the bytes of a file to its records, one function a format: JSON Lines, JSON, CSV, Parquet, lines, whole texts.
+"""From the bytes of a file to its records, one function a format: JSON Lines, JSON, CSV, Parquet, lines, whole texts, WARC.
 
 Each function yields a `Found` for every record and a `Reject` for everything that is none, in file order. Which field
 of a record is its text is decided afterwards, in `fields.py`.
@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.readers import warc
 from curation_assets.readers.fields import (
     SAMPLE_RECORDS,
     Fields,
@@ -46,7 +47,15 @@ from curation_assets.readers.records import Record, Reject, Source, Unusable, ex
 _SAMPLE_BYTES = 16 << 20  # the sample ends here if its records are large
 _WHOLE_OBJECT_BYTES = 64 << 20  # a JSON file that is one object is held whole up to this size
 _PARQUET_BATCH_BYTES = 8 << 20
-_UNITS = {"jsonl": "line", "lines": "line", "csv": "line", "tsv": "line", "json": "element", "parquet": "row"}
+_UNITS = {
+    "jsonl": "line",
+    "lines": "line",
+    "csv": "line",
+    "tsv": "line",
+    "json": "element",
+    "parquet": "row",
+    "warc": "record",
+}
 
 
 class Found(NamedTuple):
@@ -125,7 +134,9 @@ def _rows(source: Source, file: File, format: str, notes: list[str]) -> Iterator
 def _typed(
     source: Source, uri: str, format: str, first: list[Found], others: Iterable[Found | Reject], notes: list[str]
 ) -> Iterator[Record | Reject]:
-    if format in ("text", "lines", "html"):
+    if format == "warc":
+        fields = Fields(field_rule("text"), source.kind, is_given=True, id="uri", time="date")
+    elif format in ("text", "lines", "html"):
         fields = Fields(field_rule("text"), source.kind or ("html" if format == "html" else None))
     else:
         fields = choose_fields(source, uri, [found.values for found in first], notes)
@@ -139,7 +150,9 @@ def _typed(
             yield item
             continue
         try:
-            row = record_row(fields, source, uri, item.row, item.values, item.original)
+            is_page = format == "warc" and source.kind is None and warc.is_html(item.values)
+            of = fields._replace(kind="html") if is_page else fields
+            row = record_row(of, source, uri, item.row, item.values, item.original)
         except Unusable as error:
             yield _reject(uri, unit, item.row, str(error), item.original)
         else:
@@ -153,6 +166,8 @@ def _typed(
 def _items(source: Source, file: File, format: str, notes: list[str]) -> Items:
     if format == "parquet":
         return _parquet(source, file)
+    if format == "warc":
+        return _warc(source, file, notes)
     encoding, pieces = text_bytes(file, source.encoding, notes)
     if format in ("csv", "tsv"):
         return _csv(source, file.uri, format, encoding, pieces, notes)
@@ -182,6 +197,12 @@ def _why_not_text(data: bytes, encoding: str, of: str) -> str | None:
     except UnicodeDecodeError as error:
         return f"it is not valid {encoding.upper()}: byte {error.start + 1} of the {of} is \\x{data[error.start]:02x}"
     return None
+
+
+def _warc(source: Source, file: File, notes: list[str]) -> Items:
+    """A record is a page; its original is a JSON object of its fields, the payload as text."""
+    for item in warc.pages(file.uri, data(file), source.max_record_bytes, notes):
+        yield item if type(item) is Reject else Found(item[0], item[1], as_json(item[1]))
 
 
 # --- texts and lines ------------------------------------------------------------------------------------------------

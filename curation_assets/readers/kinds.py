@@ -323,6 +323,19 @@ def shape_of(record: Mapping[str, Any], kind: str | None = None) -> Shape | None
     return in_part
 
 
+_READ_BESIDE = ("label", "tools", "functions", *_SYSTEMS, *CHATS, *_SCORES, *_PAIR_SCORES)
+
+
+def read_fields(kind: str, record: Mapping[str, Any]) -> list[str]:
+    """The fields of a record that `conversation` reads: whatever else it has is shown nowhere. None if it has no turns.
+
+    >>> read_fields("instruction", {"instruction": "Add.", "input": "1 2", "output": "3", "author": "Jo"})
+    ['instruction', 'input', 'output']
+    """
+    shape = shape_of(record, kind)
+    return [name for name in record if name in shape.fields or name in _READ_BESIDE] if shape else []
+
+
 def conversation(kind: str, original: str | bytes) -> Conversation:
     """Read a stored record, as `raw.records` has it, into its turns.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "text", "lines", "html")
+FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "text", "lines", "html", "warc")
 PARTS = ("descriptions", "licences", "stdlib", "modules")
 
 EXCERPT_BYTES = 1_000

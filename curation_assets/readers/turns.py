@@ -23,12 +23,13 @@ class Message(NamedTuple):
     """The message's other fields as they stood (tool_calls, tool_call_id, name, …), and `content` if it was a list."""
 
 
-_ROLES = {
+ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "bot", "model", "function_call"), "assistant"),
     **dict.fromkeys(("tool", "function", "observation", "function_response", "ipython"), "tool"),
 }
+"""What the dialects call whoever speaks → what we call them."""
 _OWN = ("role", "from", "content", "value")
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):[ ]?")
 
@@ -38,7 +39,7 @@ def _message(record: Any, at: int, field: str) -> Message:
     if not isinstance(record, dict):
         raise Unusable(f"{where} is {json_type(record)}, not an object with role and content")
     said_by = _first_of(record, "role", "from")
-    role = _ROLES.get(said_by.lower()) if isinstance(said_by, str) else None
+    role = ROLES.get(said_by.lower()) if isinstance(said_by, str) else None
     if role is None:
         who = f"the role {said_by!r:.60}" if said_by is not None else "no role ('role' or 'from')"
         raise Unusable(f"{where} has {who}; known are system, user, assistant, tool and their usual other names")

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from curation_assets import __version__, audit
-from curation_assets.algorithms import splits
+from curation_assets.algorithms import pii, splits
 from curation_assets.readers.files import SUFFIXES
 from curation_assets.readers.kinds import CONVERSATIONS, Conversation, canonical_text, conversation
 from curation_assets.releasing.formats import Releasable, repaired
@@ -38,7 +38,7 @@ TABLES = (
 LABELS = "label_set.records"
 """The table of settled labels, where a labelling task has been worked on."""
 
-MANY_RECORDS = ("jsonl", "json", "csv", "tsv", "parquet", "lines")
+MANY_RECORDS = ("jsonl", "json", "csv", "tsv", "parquet", "lines", "warc")
 """Formats of files that hold many records of no common origin; a file of another format is a document."""
 
 
@@ -127,15 +127,28 @@ def reproducible(
 # --- records --------------------------------------------------------------------------------------------------------
 
 
-def records(spool: Spool, labels: Mapping[str, str] | None) -> Iterator[tuple[dict[str, Any], Releasable, bool]]:
+def hidden_in_ids(found: Facts) -> list[str]:
+    """Types of personal data that are hidden in owners' ids and file names too: what cleaning hides, but for numbers, which ids can be."""
+    chosen = found.stages["cleaned"]["config"].get("pii", {})
+    return [
+        type for type in ("secret", "url_credentials", "email") if chosen.get(type) in ("mask", "pseudonymise", "drop")
+    ]
+
+
+def records(
+    spool: Spool, labels: Mapping[str, str] | None, hidden: Sequence[str] = ()
+) -> Iterator[tuple[dict[str, Any], Releasable, bool]]:
     """The records of sql/release/material.sql: the row, what formats are written from, and whether repairs read alike.
 
+    hidden: types of personal data to mask in the owner's id and file name.
     labels: class by record id from the settled labels; None where there is no such table, then the owner's labels count.
     The last value is false where a conversation, repaired turn by turn, differs from the text that was measured.
     """
     for batch in spool.batches():
         for row in batch.to_pylist():
             original, text = row.pop("original"), row.pop("text")
+            for name in ("source_record_id", "source_uri") if hidden else ():
+                row[name] = pii.redact(row[name], pii.find(row[name], hidden))
             found = read(row["kind"], original, was_html=row.pop("was_html")) if original is not None else None
             label = row["owner_label"] if labels is None else labels.get(row["record_id"])
             alike = found is None or canonical_text(found).strip() == text

@@ -12,6 +12,7 @@ from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import logger
 from curation_assets.readers import CONVERSATIONS, conversation, request
 from curation_assets.stages import OWNERS
+from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.raw import raw
@@ -39,7 +40,11 @@ class ClustersConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[raw, filtered, embeddings], group_name="measures", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2"
+    deps=[raw, cleaned, filtered, embeddings],
+    group_name="measures",
+    kinds={"duckdb", "python"},
+    owners=OWNERS,
+    code_version="2",
 )
 def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record and the cluster it belongs to: k-means over the embeddings.
@@ -88,7 +93,8 @@ def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehous
 
 
 REQUESTS = (
-    "select record_id, r.kind, r.original from filtered.records as f join raw.records as r using (record_id) "
+    "select record_id, r.kind, coalesce(c.cleaned_original, r.original) as original from filtered.records as f "
+    "join raw.records as r using (record_id) join cleaned.records as c using (record_id) "
     "where list_contains($kinds, r.kind)"
 )
 

@@ -37,6 +37,7 @@ class Format(str, Enum):
     text = "text"
     lines = "lines"
     html = "html"
+    warc = "warc"
 
 
 class Quoting(str, Enum):

@@ -1,6 +1,7 @@
 """The `release` stage: the curated set as an immutable folder that anyone can load and verify."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -172,7 +173,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse:
     checks = passed_checks(warehouse)
     releases = place.parent if place else warehouse.path.parent / "releases"
     with folder.draft(releases, warehouse.path) as draft, warehouse.spool() as places:
-        written = write_data(warehouse, config, template, draft, places)
+        written = write_data(warehouse, config, template, draft, places, hidden=material.hidden_in_ids(found))
         manifest = describe(warehouse, config, found, checks, written, source, draft) | because(context, warehouse)
         manifest = finish(manifest, config, found, written, draft)
         known = known_release(warehouse, manifest["release_hash"])
@@ -225,9 +226,15 @@ def passed_checks(warehouse: Warehouse) -> list[checking.Check]:
 
 
 def write_data(
-    warehouse: Warehouse, config: ReleaseConfig, template: ChatTemplate | None, draft: Path, places: Spool
+    warehouse: Warehouse,
+    config: ReleaseConfig,
+    template: ChatTemplate | None,
+    draft: Path,
+    places: Spool,
+    *,
+    hidden: Sequence[str] = (),
 ) -> Written:
-    """Write the data files below the draft, and where each record stands to `places`.
+    """Write the data files below the draft, and where each record stands to `places`. hidden: types masked in owners' ids.
 
     Raises dagster's Failure if the config asks for what cannot be, or no record fits any format.
     """
@@ -250,7 +257,7 @@ def write_data(
         kinds, has_labels = kinds_of(spool, labels)
         chosen = formats.chosen_formats([one.value for one in config.formats], kinds, has_labels=has_labels)
         rows = Rows(draft / ".rows")
-        counted = gather(spool, split, labels, chosen, template, config.provenance, rows)
+        counted = gather(spool, split, labels, chosen, template, config.provenance, rows, hidden)
     if not rows.counts:
         why = "; ".join(f"{one['records']:,} {one['kind']}: {one['reason']}" for one in counted["left_out"])
         raise dg.Failure(f"release: no record fits the formats {', '.join(chosen)} ({why}).")
@@ -296,6 +303,7 @@ def gather(
     template: ChatTemplate | None,
     provenance: list[str],
     rows: Rows,
+    hidden: Sequence[str],
 ) -> dict[str, Any]:
     """Hand every record to `rows` in each format that can hold it; return the counts of Written."""
     place_of = {
@@ -306,7 +314,7 @@ def gather(
     splits: Counter[str] = Counter()
     differing = tokens = done = 0
     report = reporter("release", "records", len(place_of))
-    for row, record, alike in material.records(spool, labels):
+    for row, record, alike in material.records(spool, labels, hidden):
         name, place = place_of[row["record_id"]]
         meant = formats.formats_for(record.kind, chosen)
         is_in = False

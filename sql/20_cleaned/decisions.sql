@@ -1,7 +1,8 @@
 -- One row per record that cleaning drops.
--- superseded: a later version of the file no longer holds the record; empty_text: nothing is left after cleaning.
+-- superseded: a later version of the file no longer holds the record; empty_text: nothing is left after cleaning; pii_<type>: it has personal
+-- data or a secret of a type whose records are to be dropped; same_after_cleaning: a preferred and a rejected answer differ no longer.
 -- $when_file_changes: 'replace' (the latest version of a file stands) or 'keep_both'
--- incoming(record_id, text, steps): cleaned texts; from raw.records(text)
+-- incoming(record_id, text, steps, cleaned_original, dropped_for): cleaned records; from raw.records(text, original)
 with latest as (
   select source, source_uri, max_by(batch_id, ingested_at) as batch_id from raw.batches group by all
 ),
@@ -19,11 +20,15 @@ select
   record_id,                           -- our id of the record
   'drop' as verdict,                   -- always 'drop' here
   'superseded' as rule,                -- the rule
-  null::double as value,               -- nothing is measured
-  null::double as threshold,           -- nothing to hold it against
+  null::double as value,               -- pii_<type>: how often it was found; empty_text: characters left
+  null::double as threshold,           -- pii_<type>: the most that may be found, 0; empty_text: the fewest characters, 1
   null::varchar as matched_record_id   -- no other record
 from superseded
 union all
 select record_id, 'drop', 'empty_text', 0, 1, null
 from incoming
 where text = '' and record_id not in (select record_id from superseded)
+union all
+select record_id, 'drop', found.rule, found.findings::double, if(found.findings is null, null, 0), null
+from (select record_id, unnest(dropped_for) as found from incoming)
+where record_id not in (select record_id from superseded)

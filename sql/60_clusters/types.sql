@@ -1,6 +1,6 @@
 -- One row per record that asks for something (kinds instruction, preference, reward, chat): what type of task it sets.
 -- A guess, by rules over the words of the request and, where none fits, by the nearest records that a rule knows.
--- incoming(record_id, type, how, vote_share): algorithms/instruction_types.py; from raw.records(kind, original), embeddings.vectors(embedding)
+-- incoming(record_id, type, how, vote_share): algorithms/instruction_types.py; from raw.records(kind, original), cleaned.records(cleaned_original), embeddings.vectors(embedding)
 select
   record_id::varchar as record_id,  -- our id of the record
   type::varchar as type,            -- code, maths, translation, …; null where no rule fits any record

@@ -1,7 +1,7 @@
 -- One row per record of a release and file that holds it: where in the release a record stands.
 -- Append-only. A record is in one split; it may be in several formats.
 -- $release_id: the release
--- incoming(record_id, split, format, file, position): what was written where; from curated_set.records(record_id, position), deduped.pairs(record_id, matched_record_id), raw.records(original), cleaned.records(cleaning_steps), filtered.signals(language), quality_scores.scores(judge)
+-- incoming(record_id, split, format, file, position): what was written where; from curated_set.records(record_id, position), deduped.pairs(record_id, matched_record_id), raw.records(original), cleaned.records(cleaning_steps, cleaned_original), filtered.signals(language), quality_scores.scores(judge)
 select
   $release_id::varchar as release_id,  -- the release
   i.record_id::varchar as record_id,   -- our id of the record

@@ -1,0 +1,673 @@
+r"""Personal data and secrets in texts: where they are, and a text with them masked or pseudonymised.
+
+type             what is found                                                   accepted when
+---------------  --------------------------------------------------------------  -------------------------------------------
+secret           keys and tokens of known services, JWTs, private keys, bearer   its form; assignments also need mixed
+                 tokens, values assigned to password, token, api_key, …          characters (letters and digits, entropy)
+url_credentials  user:password of a URL                                          its form
+email            name@domain                                                     its form
+iban             bank account numbers                                            length of its country, ISO 7064 mod 97-10
+credit_card      card numbers, in groups or not                                  issuer prefix and length, Luhn
+kr_rrn           Korean resident and foreigner registration numbers              birth date, and check digit, or born or
+                                                                                 registered since 2020-10, or said to be one
+us_ssn           US social security numbers                                      ranges that are issued; 123-45-6789, or said
+uk_nino          UK national insurance numbers                                   prefixes that are issued
+ip_address       public IPv4 and IPv6 addresses                                  ipaddress.is_global; no version number
+phone            telephone numbers                                               libphonenumber, or a word such as tel beside
+person           names of people                                                 a model, elsewhere (models/names.py)
+
+What overlaps goes to the type that stands first. Every pattern begins at a boundary its own characters cannot cross and every
+repetition is bounded or cannot match in two ways, so time is linear in the text whatever it holds.
+
+Not found: postal addresses, dates of birth, passports, licence plates, names without a model, anything spelled out ("jane at
+example dot org"), numbers in other scripts' digits, phone numbers without separators unless international, Korean mobile or named.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+TYPES = (
+    *(
+        "secret",
+        "url_credentials",
+        "email",
+        "iban",
+        "credit_card",
+        "kr_rrn",
+        "us_ssn",
+        "uk_nino",
+        "ip_address",
+        "phone",
+    ),
+    "person",
+)
+"""What can be found, in order of precedence."""
+
+PSEUDONYM_DIGITS = 8
+"""Hex digits of a pseudonym: of 10,000 different values two share one with probability .012 (n² / 2^33). Ours."""
+
+LEAST_KEY_CHARS = 16
+
+
+_SAID_CHARS = 40
+"""How far before a number the word may stand that says what it is."""
+
+
+class Finding(NamedTuple):
+    """Personal data or a secret at a place in a text."""
+
+    type: str
+    """One of TYPES."""
+    start: int
+    """First character, from 0."""
+    end: int
+    """The character after its last."""
+    engine: str
+    """What recognised it: the rule, or the name of a model."""
+
+
+def find(text: str, types: Collection[str] = TYPES, regions: Sequence[str] = ("US", "KR")) -> list[Finding]:
+    """Find personal data and secrets, in order of place, none overlapping another.
+
+    regions: ISO 3166 codes whose national phone numbers are looked for beside international ones.
+
+    >>> [text[f.start:f.end] for text in ["Mail jane@example.org or +1 202-456-1414."] for f in find(text)]
+    ['jane@example.org', '+1 202-456-1414']
+    >>> [f.type for f in find("card 4111 1111 1111 1111, not 4111 1111 1111 1112")]
+    ['credit_card']
+    """
+    found: list[Finding] = []
+    has_digits = bool(_SIX_DIGITS.search(text))
+    for type in TYPES:
+        if type in types and type in _FINDERS and (has_digits or type not in _OF_DIGITS):
+            found += [Finding(type, *span) for span in _FINDERS[type](text, regions)]
+    return without_overlaps(found)
+
+
+def without_overlaps(findings: Iterable[Finding]) -> list[Finding]:
+    """Of findings that overlap keep the one whose type stands first in TYPES, then the earlier; in order of place.
+
+    >>> without_overlaps([Finding("phone", 3, 9, "a"), Finding("email", 0, 5, "b"), Finding("phone", 5, 9, "c")])
+    [Finding(type='email', start=0, end=5, engine='b'), Finding(type='phone', start=5, end=9, engine='c')]
+    """
+    by_rank = sorted(findings, key=lambda f: (TYPES.index(f.type), f.start, -f.end))
+    kept: list[Finding] = []
+    taken: dict[int, list[Finding]] = {}  # kept findings by block of text, so that each looks at its neighbours alone
+    for one in by_rank:
+        blocks = range(one.start // 4096, one.end // 4096 + 1)
+        if not any(
+            one.start < other.end and other.start < one.end for block in blocks for other in taken.get(block, ())
+        ):
+            kept.append(one)
+            for block in blocks:
+                taken.setdefault(block, []).append(one)
+    return sorted(kept, key=lambda f: f.start)
+
+
+def redact(text: str, findings: Sequence[Finding], pseudonymise: Collection[str] = (), key: bytes = b"") -> str:
+    """The text with findings replaced by `[TYPE]`, or for some types by a pseudonym under a key.
+
+    >>> redact("Mail jane@example.org.", find("Mail jane@example.org."))
+    'Mail [EMAIL].'
+    """
+    parts, at = [], 0
+    for one in findings:
+        value = text[one.start : one.end]
+        parts += [text[at : one.start], pseudonym(one.type, value, key) if one.type in pseudonymise else mask(one.type)]
+        at = one.end
+    return "".join([*parts, text[at:]])
+
+
+def mask(type: str) -> str:
+    """What stands in a text in the place of a value of a type.
+
+    >>> mask("email")
+    '[EMAIL]'
+    """
+    return f"[{type.upper()}]"
+
+
+def pseudonym(type: str, value: str, key: bytes) -> str:
+    """What stands for a value under a key: the same for the same value in every text, run and type, and not to be reversed without it.
+
+    The digits are of HMAC-SHA256 (RFC 2104) of the value as `canonical` writes it.
+
+    >>> pseudonym("email", "Jane@example.org", b"a key of your own") == pseudonym("email", "jane@example.org", b"a key of your own")
+    True
+    """
+    digest = hmac.new(key, canonical(type, value).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return f"{mask(type)[:-1]}_{digest[:PSEUDONYM_DIGITS]}]"
+
+
+def canonical(type: str, value: str) -> str:
+    """A value without what may differ between two ways of writing it: case, spaces and separators, or for a secret nothing.
+
+    >>> canonical("credit_card", "4111-1111 1111 1111"), canonical("email", "Jane@Example.ORG"), canonical("person", " Jane  Doe")
+    ('4111111111111111', 'jane@example.org', 'jane doe')
+    """
+    if type in ("secret", "url_credentials"):
+        return value
+    if type in ("credit_card", "kr_rrn", "us_ssn"):
+        return re.sub("[^0-9]", "", value)
+    if type == "phone":
+        return ("+" if value.lstrip("( ").startswith("+") else "") + re.sub("[^0-9x]", "", value.casefold())
+    if type in ("iban", "uk_nino"):
+        return re.sub("[^0-9a-z]", "", value.casefold())
+    return " ".join(value.casefold().split())
+
+
+# --- which texts are worth a look -----------------------------------------------------------------------------------
+
+_SIX_DIGITS = re.compile("[0-9](?:[^0-9]{0,4}[0-9]){5}")
+_OF_DIGITS = ("credit_card", "kr_rrn", "us_ssn", "uk_nino", "phone")
+
+_ASSIGNED = (
+    r"passw(?:or)?d|passphrase|pwd|secret|token|api[_\- ]?key|access[_\- ]?key|private[_\- ]?key|account[_\- ]?key|"
+    r"auth[_\- ]?key|encryption[_\- ]?key|signing[_\- ]?key"
+)
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+Spans = Iterator[tuple[int, int, str]]
+
+_WORD = "A-Za-z0-9_"
+
+
+class _Token(NamedTuple):
+    """The form of a service's keys; where none of its marks is in a text the pattern need not be tried."""
+
+    name: str
+    marks: tuple[str, ...]
+    pattern: re.Pattern[str]
+    least_entropy: float = 0.0
+    """For prefixes that words have too: the rest must look drawn at random."""
+
+
+_TOKENS = (
+    # Forms as the services document them, and as gitleaks (github.com/gitleaks/gitleaks, config/gitleaks.toml) has them.
+    _Token(
+        "aws_access_key",
+        ("AKIA", "ASIA", "ABIA", "ACCA"),
+        re.compile(rf"(?<![{_WORD}])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}(?![{_WORD}])"),
+    ),
+    _Token(
+        "github_token",
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        re.compile(rf"(?<![{_WORD}])(?:gh[pousr]_[A-Za-z0-9]{{36,255}}|github_pat_[{_WORD}]{{22,255}})(?![{_WORD}])"),
+    ),
+    _Token("gitlab_token", ("glpat-",), re.compile(rf"(?<![{_WORD}])glpat-[{_WORD}\-]{{20,64}}(?![{_WORD}\-])")),
+    _Token(
+        "slack_token", ("xox",), re.compile(rf"(?<![{_WORD}\-])xox[abeoprs]-[A-Za-z0-9\-]{{10,250}}(?![{_WORD}\-])")
+    ),
+    _Token(
+        "slack_webhook",
+        ("hooks.slack.com",),
+        re.compile(rf"hooks\.slack\.com/(?:services|workflows|triggers)/[{_WORD}/]{{20,120}}"),
+    ),
+    _Token(
+        "google_key",
+        ("AIza", "GOCSPX-"),
+        re.compile(rf"(?<![{_WORD}\-])(?:AIza[{_WORD}\-]{{35}}|GOCSPX-[{_WORD}\-]{{28}})(?![{_WORD}\-])"),
+    ),
+    _Token("google_token", ("ya29.",), re.compile(rf"(?<![{_WORD}\-.])ya29\.[{_WORD}\-]{{20,2000}}")),
+    _Token(
+        "stripe_key",
+        ("k_live_", "k_test_"),
+        re.compile(rf"(?<![{_WORD}])[rsp]k_(?:live|test)_[A-Za-z0-9]{{16,247}}(?![{_WORD}])"),
+    ),
+    _Token("huggingface_token", ("hf_",), re.compile(rf"(?<![{_WORD}])hf_[A-Za-z0-9]{{30,40}}(?![{_WORD}])")),
+    _Token("npm_token", ("npm_",), re.compile(rf"(?<![{_WORD}])npm_[A-Za-z0-9]{{36}}(?![{_WORD}])")),
+    _Token("pypi_token", ("pypi-",), re.compile(rf"(?<![{_WORD}\-])pypi-[{_WORD}\-]{{60,400}}"), 3.5),
+    _Token(
+        "sendgrid_key",
+        ("SG.",),
+        re.compile(rf"(?<![{_WORD}\-])SG\.[{_WORD}\-]{{16,32}}\.[{_WORD}\-]{{32,64}}(?![{_WORD}\-])"),
+    ),
+    _Token(
+        "jwt",
+        ("eyJ",),
+        re.compile(rf"(?<![{_WORD}\-])eyJ[{_WORD}\-]{{8,4000}}\.eyJ[{_WORD}\-]{{8,8000}}\.[{_WORD}\-]{{8,4000}}"),
+    ),
+    _Token("openai_like_key", ("sk-",), re.compile(rf"(?<![{_WORD}\-])sk-[{_WORD}\-]{{20,250}}(?![{_WORD}\-])"), 3.5),
+    _Token(
+        "bearer_token",
+        ("bearer ", "Bearer ", "bearer\t", "Bearer\t"),
+        re.compile(r"(?<![A-Za-z])[Bb]earer[ \t]{1,4}([A-Za-z0-9\-._~+/]{20,4000}={0,2})"),
+        3.5,
+    ),
+)
+_KEY_MARK = "PRIVATE KEY"
+_KEY_BEGINS = re.compile("-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_CHARS = 20_000
+_KEY_REST = re.compile(r"[A-Za-z0-9+/=\s\\:,\-]*")
+_ASSIGNMENT = re.compile(
+    rf"(?P<name>{_ASSIGNED})[A-Za-z0-9_]{{0,20}}(?:\\?[\"'])?[ \t]{{0,4}}(?:=>|:=|==?|:)[ \t]{{0,4}}"
+    r"(?P<quote>\\?[\"'`])?(?P<value>[^\s\"'`,;<>(){}\[\]\\|]{6,200})(?P<after>[(\[]|\.\w)?",
+    re.IGNORECASE,
+)
+_ASSIGNED_WORDS = ("passw", "passphrase", "pwd", "secret", "token", "key")
+_PLACEHOLDER = re.compile(
+    r"^[$%*{<]|x{4,}|\*{3,}|\.{3}|your|example|change_?me|placeholder|redacted|dummy", re.IGNORECASE
+)
+_CODE_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+LEAST_PASSWORD_ENTROPY, LEAST_TOKEN_ENTROPY = 2.5, 3.0
+"""Bits a character from which an assigned value counts as a password, or a key. Ours: 'hunter2' has 2.8, 'aaaa1111' 1.0."""
+
+
+def _secrets(text: str, _: Sequence[str]) -> Spans:
+    for token in _TOKENS:
+        if any(mark in text for mark in token.marks):
+            for match in token.pattern.finditer(text):
+                start, end = match.span(match.lastindex or 0)
+                if not token.least_entropy or looks_random(text[start:end], token.least_entropy):
+                    yield start, end, token.name
+    if _KEY_MARK in text:
+        yield from _private_keys(text)
+    lower = text.lower()
+    if any(word in lower for word in _ASSIGNED_WORDS):
+        yield from _assignments(text)
+
+
+def _private_keys(text: str) -> Spans:
+    at = 0
+    while match := _KEY_BEGINS.search(text, at):
+        end_mark = match[0].replace("BEGIN", "END", 1)
+        limit = match.end() + _KEY_CHARS
+        end = text.find(end_mark, match.end(), limit)
+        # A block that is cut off before its end still gives the key away.
+        at = end + len(end_mark) if end >= 0 else _KEY_REST.match(text, match.end(), limit).end()
+        yield match.start(), at, "private_key"
+
+
+def _assignments(text: str) -> Spans:
+    for match in _ASSIGNMENT.finditer(text):
+        value, is_quoted = match["value"], match["quote"] is not None
+        start = match.start("value")
+        value = value if is_quoted else value.rstrip(".:!?&")
+        is_code = not is_quoted and (match["after"] is not None or _CODE_PATH.fullmatch(value))
+        if is_code or _PLACEHOLDER.search(value) or "://" in value:
+            continue
+        is_password = match["name"].lower().startswith("p") and "key" not in match["name"].lower()
+        value = value.split("&", 1)[0] if not is_password else value  # a parameter of a URL
+        if is_password and len(value) >= 6 and looks_random(value, LEAST_PASSWORD_ENTROPY):
+            yield start, start + len(value), "assigned_password"
+        elif not is_password and len(value) >= 12 and looks_random(value, LEAST_TOKEN_ENTROPY):
+            yield start, start + len(value), "assigned_secret"
+
+
+def looks_random(value: str, least_entropy: float) -> bool:
+    """Whether a value has letters and digits, and at least some bits of entropy a character (Shannon, over its own characters).
+
+    >>> looks_random("hunter2", 2.5), looks_random("required", 2.5), looks_random("aaaa1111", 2.5)
+    (True, False, False)
+    """
+    if not (any(map(str.isdigit, value)) and any(map(str.isalpha, value))):
+        return False
+    counts = [value.count(character) for character in set(value)]
+    return -sum(n / len(value) * math.log2(n / len(value)) for n in counts) >= least_entropy
+
+
+_URL_CREDENTIALS = re.compile(
+    r"(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]{1,20}://([^\s/@:?#\[\]<>\"']{0,128}:[^\s/@?#<>\"']{1,128})@"
+)
+
+
+def _url_credentials(text: str, _: Sequence[str]) -> Spans:
+    if "://" in text and "@" in text:
+        for match in _URL_CREDENTIALS.finditer(text):
+            if not (match[1].startswith(":") and match[1][1:].isdigit()):
+                yield *match.span(1), "url"
+
+
+# --- e-mail ---------------------------------------------------------------------------------------------------------
+
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]{1,64}\Z")
+_DOMAIN = re.compile(
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,62})\.){1,8}(?P<top>[A-Za-z]{2,24}|xn--[A-Za-z0-9\-]{2,59})(?![A-Za-z0-9_])"
+)
+_FILES = frozenset(
+    (
+        *(
+            "png",
+            "jpg",
+            "jpeg",
+            "gif",
+            "svg",
+            "webp",
+            "ico",
+            "bmp",
+            "tif",
+            "tiff",
+            "css",
+            "js",
+            "ts",
+            "json",
+            "html",
+            "htm",
+        ),
+        *("xml", "pdf", "md", "txt", "py", "rb", "sh", "yml", "yaml"),
+    )
+)
+_LOCAL_EDGES = "!#$%&'*/=?^`{|}~.-"
+
+
+def _emails(text: str, _: Sequence[str]) -> Spans:
+    """Addresses as RFC 5322 has them in practice (dot-atoms of ASCII, RFC 1035 labels); icon@2x.png and git@host:path are none."""
+    if "@" not in text:
+        return
+    last = 0
+    for match in _DOMAIN.finditer(text):
+        at = match.start()
+        local = _LOCAL.search(text, max(last, at - 64), at)
+        start = at - len(local[0].lstrip(_LOCAL_EDGES)) if local else at
+        is_file = match["top"].lower() in _FILES
+        is_remote = text[start:at] == "git" and text[match.end() : match.end() + 1] in (":", "/")
+        if start < at and text[at - 1] != "." and not is_file and not is_remote:
+            last = match.end()
+            yield start, match.end(), "address"
+
+
+# --- numbers with check digits --------------------------------------------------------------------------------------
+
+IBAN_CHARS = {
+    country: chars
+    for chars, countries in (
+        (15, "NO"),
+        (16, "BE"),
+        (18, "DK FI FK FO GL NL SD"),
+        (19, "MK SI"),
+        (20, "AT BA EE KZ LT LU MN XK"),
+        (21, "CH HR LI LV"),
+        (22, "BG BH CR DE GB GE IE ME RS VA"),
+        (23, "AE GI IL IQ OM SO TL"),
+        (24, "AD CZ ES MD PK RO SA SE SK TN VG"),
+        (25, "LY PT ST"),
+        (26, "IS TR"),
+        (27, "BI DJ FR GR IT MC MR SM"),
+        (28, "AL AZ BY CY DO GT HN HU LB NI PL SV"),
+        (29, "BR EG PS QA UA"),
+        (30, "JO KW MU YE"),
+        (31, "MT SC"),
+        (32, "LC"),
+        (33, "RU"),
+    )
+    for country in countries.split()
+}
+"""Characters of an IBAN by country (ISO 13616, the registry of SWIFT)."""
+
+_IBAN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]{2}[0-9]{2}(?: ?[0-9A-Za-z]){11,30}")
+
+
+def _ibans(text: str, _: Sequence[str]) -> Spans:
+    at = 0
+    while match := _IBAN.search(text, at):
+        wanted = IBAN_CHARS.get(match[0][:2].upper())
+        end, left = match.start(), wanted or 0
+        while left and end < match.end():
+            left -= text[end] != " "
+            end += 1
+        # What follows it may have been taken for a part of it, so the search goes on right behind.
+        at = match.start() + 4
+        if wanted and not left and not text[end : end + 1].isalnum() and has_mod_97(text[match.start() : end]):
+            at = end
+            yield match.start(), end, "mod_97"
+
+
+def has_mod_97(value: str) -> bool:
+    """Whether an IBAN's check digits are right (ISO 7064 mod 97-10).
+
+    >>> has_mod_97("GB82 WEST 1234 5698 7654 32"), has_mod_97("GB82 WEST 1234 5698 7654 33")
+    (True, False)
+    """
+    compact = value.replace(" ", "")
+    return int("".join(str(int(character, 36)) for character in compact[4:] + compact[:4])) % 97 == 1
+
+
+_CARD = re.compile(r"(?<![0-9A-Za-z_.\-+])[0-9](?:[ \-]?[0-9]){11,18}(?![0-9A-Za-z_]|[.\-][0-9])")
+_ISSUERS = (  # prefix and digits, ISO/IEC 7812 as the networks publish them
+    (re.compile("4"), (13, 16, 19)),
+    (re.compile("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
+    (re.compile("3[47]"), (15,)),
+    (re.compile("30[0-5]|36|38|39"), (14, 16, 17, 18, 19)),
+    (re.compile("6011|64[4-9]|65"), (16, 17, 18, 19)),
+    (re.compile("35(?:2[89]|[3-8])"), (16, 17, 18, 19)),
+    (re.compile("1800|2131"), (15,)),
+    (re.compile("62|81"), (16, 17, 18, 19)),
+    (re.compile("50|5[6-8]|6"), (12, 13, 14, 15, 16, 17, 18, 19)),
+)
+_GROUPS = re.compile("[ -]")
+_SAID_CARD = re.compile(r"\bcards?\b|\bcc\b|\bvisa\b|카드", re.IGNORECASE)
+
+
+def _credit_cards(text: str, _: Sequence[str]) -> Spans:
+    for match in _CARD.finditer(text):
+        digits = _GROUPS.sub("", match[0])
+        groups = [len(group) for group in _GROUPS.split(match[0])]
+        is_written_so = len(groups) == 1 or (min(groups[:-1]) >= 4 and max(groups) <= 7)
+        if not (is_written_so and has_luhn(digits) and len(set(digits)) > 1):
+            continue
+        if any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS):
+            yield *match.span(), "luhn"
+        elif _SAID_CARD.search(text, max(0, match.start() - _SAID_CHARS), match.start()):
+            yield *match.span(), "context"
+
+
+def has_luhn(digits: str) -> bool:
+    """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B).
+
+    >>> has_luhn("4111111111111111"), has_luhn("4111111111111112")
+    (True, False)
+    """
+    doubled = [int(digit) * 2 for digit in digits[-2::-2]]
+    return (sum(map(int, digits[-1::-2])) + sum(n - 9 if n > 9 else n for n in doubled)) % 10 == 0
+
+
+_RRN = re.compile(
+    r"(?<![0-9A-Za-z_.\-])([0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))( ?[\-–] ?)?([0-9][0-9]{6})(?![0-9A-Za-z_]|[.\-][0-9])"
+)
+_SAID_RRN = re.compile(r"(?:주민|외국인)\s?(?:등록)?\s?번호|resident registration|\bRRN\b", re.IGNORECASE)
+_WITHOUT_CHECK_DIGIT = 2010  # YYMM of October 2020
+
+
+def _korean_numbers(text: str, _: Sequence[str]) -> Spans:
+    """YYMMDD-SXXXXXX. Numbers issued since 2020-10-05 end in digits drawn at random (행정안전부), so they have no check digit."""
+    for match in _RRN.finditer(text):
+        digits = match[1] + match[3]
+        if not _is_date(digits):
+            continue
+        is_said = bool(_SAID_RRN.search(text, max(0, match.start() - _SAID_CHARS), match.start()))
+        if has_korean_check_digit(digits) and (match[2] or is_said):
+            yield *match.span(), "check_digit"
+        elif is_said:
+            yield *match.span(), "context"
+        elif match[2] and digits[6] in "3478" and int(digits[:4]) >= _WITHOUT_CHECK_DIGIT:
+            yield *match.span(), "birth_date"
+
+
+def _is_date(digits: str) -> bool:
+    month, day = int(digits[2:4]), int(digits[4:6])
+    return digits[6] != "0" and day <= (29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31)
+
+
+def has_korean_check_digit(digits: str) -> bool:
+    """Whether the 13th digit checks the others: weights 2-9, 2-5, modulo 11, for foreigners (5-8) 2 more.
+
+    >>> has_korean_check_digit("8001011234560"), has_korean_check_digit("8001011234561")
+    (True, False)
+    """
+    weighted = sum(
+        int(digit) * weight for digit, weight in zip(digits, (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5), strict=False)
+    )
+    foreign = 2 if digits[6] in "5678" else 0
+    return ((11 - weighted % 11) % 10 + foreign) % 10 == int(digits[12])
+
+
+_SSN = re.compile(
+    r"(?<![0-9A-Za-z_.\-])(?!000|666|9)[0-9]{3}([\- ]?)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9A-Za-z_]|[.\-][0-9])"
+)
+_SAID_SSN = re.compile(r"\bSSN\b|social security", re.IGNORECASE)
+
+
+def _social_security_numbers(text: str, _: Sequence[str]) -> Spans:
+    """AAA-GG-SSSS in the ranges the Social Security Administration issues (since 2011 all but 000, 666 and 9xx)."""
+    for match in _SSN.finditer(text):
+        if match[1] == "-":
+            yield *match.span(), "form"
+        elif _SAID_SSN.search(text, max(0, match.start() - _SAID_CHARS), match.start()):
+            yield *match.span(), "context"
+
+
+_NINO = re.compile(
+    r"(?<![A-Za-z0-9_])(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?![A-Za-z0-9_])"
+)
+
+
+def _national_insurance_numbers(text: str, _: Sequence[str]) -> Spans:
+    """Two letters, six digits, a letter A-D (HMRC manual NIM39110)."""
+    return ((*match.span(), "form") for match in _NINO.finditer(text))
+
+
+# --- addresses of IP ------------------------------------------------------------------------------------------------
+
+_IPV4 = re.compile(r"(?<![0-9A-Za-z_.\-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
+_IPV6 = re.compile(r"(?<![0-9A-Za-z_:.])[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z_:])")
+_VERSION = re.compile(r"(?:version|release|section|chapter|build|ver\.?|v\.?|sec\.?|§)\s{0,2}\Z", re.IGNORECASE)
+
+
+def _ip_addresses(text: str, _: Sequence[str]) -> Spans:
+    """Public addresses: those of private networks and of documentation name nobody (as datatrove's PIIFormatter decides)."""
+    if text.count(".") >= 3:
+        for match in _IPV4.finditer(text):
+            before = text[max(0, match.start() - 12) : match.start()]
+            if not _VERSION.search(before) and _is_public(match[0]):
+                yield *match.span(), "ipv4"
+    if text.count(":") >= 2:
+        for match in _IPV6.finditer(text):
+            # a::b is also C++: what is short for zeros must lie in the allocated block 2000::/3 and be long enough.
+            is_whole = match[0].count(":") == 7 and "::" not in match[0]
+            if (is_whole or (match[0][0] in "23" and len(match[0].split(":")[0]) == 4)) and _is_public(match[0]):
+                yield *match.span(), "ipv6"
+
+
+def _is_public(value: str) -> bool:
+    try:
+        return ipaddress.ip_address(value).is_global
+    except ValueError:
+        return False
+
+
+# --- telephone ------------------------------------------------------------------------------------------------------
+
+_SEPARATORS = r" \u00a0.()/\-\u2010-\u2013"
+_PHONE = re.compile(
+    rf"(?:(?<![0-9A-Za-z_+])\+|(?<![0-9A-Za-z_+$€£¥₩#=&%/\-])(?<![0-9][.,])\(?)[0-9](?:[{_SEPARATORS}]{{0,3}}[0-9]){{6,16}}"
+    r"(?![0-9_%€£¥₩]|(?!x[0-9])[A-Za-z]|[.,\-:][0-9]|\s?[=<>*×÷])"
+)
+_EXTENSION = re.compile(r"(?:[ ,]{0,2}(?:x|ext\.?|#) ?[0-9]{1,6})(?![0-9A-Za-z])", re.IGNORECASE)
+_SAID_BEFORE = re.compile(
+    r"(?:\b(?:(?:tele|cell|mobile )?phone|tel|mobile|cell|fax|whatsapp|hotline|dial|call (?:me|us|him|her|them))"
+    r"(?: ?(?:no|number|nr))?\b|전화|연락처|휴대폰|핸드폰|팩스)"
+    r"[^0-9\n]{0,15}\n?[^0-9\n]{0,5}\Z",
+    re.IGNORECASE,
+)
+_SAID_AFTER = re.compile(r"[ (\-]{0,3}(?:fax|mobile|cell|tel|office)\b", re.IGNORECASE)
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}[.\-/ ][01]?[0-9][.\-/ ][0-3]?[0-9](?![0-9])"
+    r"|[0-3]?[0-9][.\-/][0-3]?[0-9][.\-/](?:19|20)[0-9]{2}(?![0-9])"
+)
+_PIECE = re.compile(r"[^ \u00a0]+")
+_NANP = re.compile(r"(?:\+?1[ .\-]?)?\(?[2-9][0-9]{2}\)?[ .\-]{0,2}[2-9][0-9]{2}[ .\-][0-9]{4}\Z")
+_KOREAN_MOBILE = re.compile(r"01[016789][0-9]{7,8}\Z")
+_MOST_PIECES = 8
+
+
+def _phones(text: str, regions: Sequence[str]) -> Spans:
+    for match in _PHONE.finditer(text):
+        if found := _phone(text, *match.span(), regions):
+            start, end, engine = found
+            extension = _EXTENSION.match(text, end)
+            yield start, extension.end() if extension else end, engine
+
+
+def _phone(text: str, start: int, end: int, regions: Sequence[str]) -> tuple[int, int, str] | None:
+    """The longest part of a run of digits, between spaces, that is a phone number: a year may stand before it."""
+    pieces = [piece.span() for piece in _PIECE.finditer(text, start, end)][:_MOST_PIECES]
+    for size in range(len(pieces), 0, -1):
+        for first in range(len(pieces) - size + 1):
+            a, b = pieces[first][0], pieces[first + size - 1][1]
+            while b > a and not text[b - 1].isdigit():
+                b -= 1
+            if engine := _phone_engine(text, a, b, regions):
+                return a, b, engine
+    return None
+
+
+def _phone_engine(text: str, start: int, end: int, regions: Sequence[str]) -> str | None:
+    value = text[start:end]
+    groups = re.findall("[0-9]+", value)
+    digits = sum(map(len, groups))
+    if not 7 <= digits <= 17 or _DATE.match(value):
+        return None
+    is_international = value.startswith("+")
+    has_trunk = groups[0][0] == "0" and len(groups[0]) >= 2 and len(groups) >= 2
+    if is_international:
+        return "libphonenumber" if _is_phone(value, None, possible=len(groups) > 1) else None
+    is_national = digits >= 8 and (has_trunk or _NANP.match(value) or _KOREAN_MOBILE.match(value))
+    if is_national and any(_is_phone(value, region) for region in regions):
+        return "libphonenumber"
+    if digits <= 15 and (
+        _SAID_BEFORE.search(text, max(0, start - 40), start) or (len(groups) > 1 and _SAID_AFTER.match(text, end))
+    ):
+        return "context"
+    return None
+
+
+def _is_phone(value: str, region: str | None, *, possible: bool = False) -> bool:
+    import phonenumbers
+
+    try:
+        number = phonenumbers.parse(value, region)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.is_possible_number(number) if possible else phonenumbers.is_valid_number(number)
+
+
+_FINDERS: Mapping[str, Callable[[str, Sequence[str]], Spans]] = {
+    "secret": _secrets,
+    "url_credentials": _url_credentials,
+    "email": _emails,
+    "iban": _ibans,
+    "credit_card": _credit_cards,
+    "kr_rrn": _korean_numbers,
+    "us_ssn": _social_security_numbers,
+    "uk_nino": _national_insurance_numbers,
+    "ip_address": _ip_addresses,
+    "phone": _phones,
+}
+
+_TRIGGER = "|".join(
+    (
+        "[0-9](?:[^0-9]{0,4}[0-9]){5}",  # six digits and more: numbers of every sort
+        r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:",  # addresses of IP
+        "[A-Za-z]{2}[0-9]{2} ?[0-9A-Za-z]",  # IBAN
+        *("@", "://", _KEY_MARK),
+        *(re.escape(mark) for token in _TOKENS for mark in token.marks),
+        f"(?i:{'|'.join(_ASSIGNED_WORDS)})",
+    )
+)
+"""Matches in every text that `find` finds anything in: a test holds the two together. Run by polars in Rust, in linear time."""
+
+
+def worth_a_look(texts: pl.Series) -> pl.Series:
+    """Whether each text may hold something: false only where `find` finds nothing.
+
+    >>> worth_a_look(pl.Series(["Nothing here.", "a@b.org"])).to_list()
+    [False, True]
+    """
+    return texts.str.contains(_TRIGGER)
