@@ -56,6 +56,9 @@ CHAIN_START = "0" * 64
 _held_run_locks: dict[str, FileLock] = {}
 """Run locks this process holds, by database. A run is one process; they end with it at the latest."""
 
+_readers: dict[str, duckdb.DuckDBPyConnection] = {}
+"""Connections that `Warehouse.reading` shares, by database."""
+
 
 class NoSuchDatabaseError(Exception):
     """The database file to be read does not exist."""
@@ -95,6 +98,10 @@ class Warehouse(DuckDBResource):
 
         Raises NoSuchDatabaseError when a database that does not exist is to be read.
         """
+        if read_only and str(self.path) in _readers:
+            with contextlib.closing(_readers[str(self.path)].cursor()) as cursor:
+                yield cursor
+            return
         if read_only and not self.path.exists():
             raise NoSuchDatabaseError(
                 f"There is no database at {self.path}. `curate run` makes one; --database names another."
@@ -112,6 +119,20 @@ class Warehouse(DuckDBResource):
                 yield connection
             finally:
                 connection.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let everything that is read inside share one connection, for a command that asks many short questions.
+
+        Opening takes longer than most of them do. Writers wait until the end, so nothing may be written inside.
+        Raises NoSuchDatabaseError.
+        """
+        with self.get_connection(read_only=True) as connection:
+            _readers[str(self.path)] = connection
+            try:
+                yield
+            finally:
+                del _readers[str(self.path)]
 
     def _refuse_other_files(self) -> None:
         """A DuckDB file has DUCK after its 8-byte checksum; anything else given as --database is a mistake."""
