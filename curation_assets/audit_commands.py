@@ -21,8 +21,9 @@ def trace(record: Record, text: IsText = False, database: Database = None) -> No
 
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
-        for record_id in _records(warehouse, record, text):
-            print("\n".join(map(audit.printable, audit.trace(warehouse, record_id))), end="\n\n")
+        with warehouse.reading():
+            for record_id in _records(warehouse, record, text):
+                print("\n".join(map(audit.printable, audit.trace(warehouse, record_id))), end="\n\n")
 
 
 def why_not(
@@ -42,9 +43,10 @@ def why_not(
 
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
-        chosen = audit_sets.find_release(warehouse, release) if release else None
-        for record_id in _records(warehouse, record, text):
-            print("\n".join(map(audit.printable, audit_sets.why_not(warehouse, record_id, chosen))), end="\n\n")
+        with warehouse.reading():
+            chosen = audit_sets.find_release(warehouse, release) if release else None
+            for record_id in _records(warehouse, record, text):
+                print("\n".join(map(audit.printable, audit_sets.why_not(warehouse, record_id, chosen))), end="\n\n")
 
 
 def diff(

@@ -21,6 +21,7 @@ import dagster as dg
 
 from curation_assets import openlineage as lineage_events
 from curation_assets import watching
+from curation_assets.progress import logger
 from curation_assets.stages.raw import known_sources
 from curation_assets.warehouse import Warehouse
 
@@ -295,8 +296,21 @@ def last_settings(warehouse: Warehouse, names: Sequence[str] | None) -> dict[str
         if stage in wanted:
             left_out = NEVER_CARRIED_OVER.get(stage, ())
             settings = {name: value for name, value in json.loads(config).items() if name not in left_out}
-            found[stage] = {"config": settings}
+            found[stage] = {"config": _still_known(stage, settings)}
     return found
+
+
+def _still_known(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the asset still has: an older version may have written others, which Dagster would refuse."""
+    from curation_assets.definitions import JOBS
+
+    assets = {asset.key.to_user_string(): asset for assets in JOBS.values() for asset in assets}
+    fields = assets[stage].op.config_schema.config_type.fields if stage in assets else settings
+    if gone := sorted(settings.keys() - set(fields)):
+        logger.warning(
+            "%s: it no longer has the settings %s of its last run here; they are left out.", stage, ", ".join(gone)
+        )
+    return {name: value for name, value in settings.items() if name in fields}
 
 
 LAST_BATCHES = (

@@ -37,22 +37,28 @@ def warehouse_at(database: Path | None) -> "Warehouse":
 @contextmanager
 def messages_for_the_reader() -> Iterator[None]:
     """Turn the errors a user can cause into one message and an exit code; others keep their traceback."""
+    try:
+        yield
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        from curation_assets.warehouse import DatabaseError
+
+        print(f"DuckDB: {error}" if isinstance(error, DatabaseError) else error, file=sys.stderr)
+        raise typer.Exit(code) from error
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error that a user can cause; None for any other. Imported here: most commands raise none of them."""
     from curation_assets.audit_sets import NoSuchReleaseError
     from curation_assets.readers import SourceError
     from curation_assets.tombstones import KeyMissingError
     from curation_assets.warehouse import DatabaseError, DatabaseNameError, NoSuchDatabaseError, StaleError
 
-    try:
-        yield
-    except (NoSuchDatabaseError, NoSuchReleaseError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(NOT_FOUND) from error
-    except (SourceError, DatabaseNameError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(USAGE) from error
-    except (StaleError, KeyMissingError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(FAILED) from error
-    except DatabaseError as error:
-        print(f"DuckDB: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from error
+    codes = {
+        (NoSuchDatabaseError, NoSuchReleaseError): NOT_FOUND,
+        (SourceError, DatabaseNameError): USAGE,
+        (StaleError, KeyMissingError, DatabaseError): FAILED,
+    }
+    return next((code for kinds, code in codes.items() if isinstance(error, kinds)), None)

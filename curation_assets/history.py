@@ -81,8 +81,9 @@ def forget(warehouse: Warehouse, home: Path | None, records: pl.DataFrame) -> di
     if home is None:
         return {"searched": False}
     wanted, too_short = probes_of(records)
+    is_noted = warehouse.forgetting.exists()  # by an earlier erasure, which found a file in use
     _note(warehouse, {"home": str(home), "records": records["record_id"].to_list(), "at": _now().isoformat()})
-    found = _forget(home, wanted, str(warehouse.path), _now())
+    found = _forget(home, wanted, str(warehouse.path), _now(), always_overwrite=is_noted)
     _note(warehouse, {"home": str(home), "records": [], "at": _now().isoformat()} if found.in_use else None)
     return {"searched": True, "records_too_short": too_short, **found._asdict()}
 

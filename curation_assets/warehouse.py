@@ -132,7 +132,11 @@ class Warehouse(DuckDBResource):
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Let every query made inside have one connection: opening the file costs more than most of them. Nothing may be written inside."""
+        """Let everything that is read inside share one connection, where many short questions are asked.
+
+        Opening the file takes longer than most of them do. Writers wait until the end, so nothing may be written inside.
+        Raises NoSuchDatabaseError.
+        """
         with self.get_connection(read_only=True) as connection:
             token = _reading.set({**_reading.get(), str(self.path): connection})
             try:

@@ -278,14 +278,15 @@ def test_receipts_and_tombstones_that_were_touched_are_named(receipts, statement
 def test_receipts_are_whole_and_their_files_and_signatures_are_held_to_them(receipts):
     warehouse, named, tamper = receipts
     assert tamper("select 1") == []
-    assert "3 receipts of erasures, 11 tombstones; the signatures were checked" in ledger_lines(warehouse)[-1]
+    assert "3 receipts of erasures, 17 tombstones; the signatures were checked" in ledger_lines(warehouse)[-1]
     folder = receipts_folder(warehouse)
-    file, other = folder / f"{named[0]}.json", folder / "erasure-elsewhere.json"
+    file, other = folder / f"{named[0]}.json", folder / "erasure-zz.json"
     file.write_text(file.read_text().replace('"records": 1', '"records": 2'))
     other.write_text("{}")
     problems = verify_ledger(warehouse)
-    assert [problem.split(" in ")[0] for problem in problems] == [other.name, file.name]
-    assert "is not the receipt that the database holds" in problems[1]
+    assert [problem.split(" in ")[0] for problem in problems] == [file.name, other.name]
+    assert "is not the receipt that the database holds" in problems[0]
+    assert "no such receipt is in the database" in problems[1]
     file.unlink()  # the next run writes it again
     other.unlink()
     key_path(warehouse).unlink()

@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import time
+from datetime import datetime, timezone
 
 import dagster as dg
+import polars as pl
 import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
 
@@ -13,6 +15,7 @@ from curation_assets import automation, watching
 from curation_assets.automation import DATABASE, FOUND_BY, INCOMING, OUT_OF_DATE, REASON
 from curation_assets.definitions import JOBS, defs
 from curation_assets.readers import Source
+from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
 SECONDS_LATER = 60.0
@@ -331,3 +334,11 @@ def test_jobs_say_why_their_runs_exist_and_old_sets_are_known():
     }
     assert "curated_set" in policies
     assert all(policies.values())
+
+
+def test_settings_that_an_older_version_wrote_are_left_out(tmp_path):
+    found = Warehouse(database=str(tmp_path / "older.duckdb"))
+    row = dict.fromkeys(tables()["ledger.runs"].incoming) | {"run_id": "r", "stage": "curated_set"}
+    row |= {"config": '{"seed": 7, "max_weight_ratio": 2}', "finished_at": datetime(2026, 1, 1, tzinfo=timezone.utc)}
+    found.append("ledger.runs", pl.DataFrame([row]))
+    assert automation.last_settings(found, ["curated_set"]) == {"curated_set": {"config": {"seed": 7}}}

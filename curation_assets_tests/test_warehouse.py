@@ -12,7 +12,9 @@ import time
 import dagster as dg
 import polars as pl
 import pytest
+from filelock import FileLock, Timeout
 
+from curation_assets.tables import tables
 from curation_assets.warehouse import NoSuchDatabaseError, Warehouse
 
 RUN = [sys.executable, "-m", "curation_assets.cli", "run"]
@@ -54,6 +56,23 @@ def test_incoming_columns_must_be_those_the_sql_file_names(warehouse):
 def test_reading_a_database_that_is_not_there_says_what_to_do(tmp_path):
     with pytest.raises(NoSuchDatabaseError, match="curate run"):
         Warehouse(database=str(tmp_path / "none.duckdb")).query("select 1")
+
+
+def test_what_is_read_together_shares_a_connection_and_writers_wait_for_its_end(warehouse):
+    reject = pl.DataFrame([dict.fromkeys(tables()["raw.rejects"].incoming)])
+    warehouse.append("raw.rejects", reject, source="s", batch_id="b")
+    with warehouse.reading():
+        assert warehouse.rows("raw.rejects") == 1
+        with warehouse.get_connection(read_only=True) as one, warehouse.get_connection(read_only=True) as other:
+            assert (
+                one.execute("select 1").fetchall() == other.execute("select 1").fetchall()
+            )  # one does not close the other
+        with pytest.raises(Timeout), FileLock(f"{warehouse.path}.lock", timeout=0):
+            pass
+    with FileLock(f"{warehouse.path}.lock", timeout=0):
+        pass
+    warehouse.append("raw.rejects", reject, source="s", batch_id="b")
+    assert warehouse.rows("raw.rejects") == 2
 
 
 def test_names_that_no_sql_file_knows_never_reach_the_database(warehouse):
