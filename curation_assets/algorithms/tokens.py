@@ -21,7 +21,6 @@ punctuation marks. What `words.py` gives is another thing: normalised words to c
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -101,6 +100,20 @@ def code_point_flags() -> np.ndarray:
             flags[ord(character)] |= bits
     flags.flags.writeable = False
     return flags
+
+
+@cache
+def is_punctuation() -> np.ndarray:
+    """Return bool[0x110000]: which code points are punctuation (Unicode category P).
+
+    >>> is_punctuation()[[ord("!"), ord("a")]].tolist()
+    [True, False]
+    """
+    marks = np.zeros(sys.maxunicode + 1, bool)
+    for point in range(0x20000):
+        marks[point] = unicodedata.category(chr(point))[0] == "P"
+    marks.flags.writeable = False
+    return marks
 
 
 @cache
@@ -418,7 +431,3 @@ def tokenize(
             n_tokens += 1
     return n_tokens
 
-
-def as_points(texts: Iterable[str]) -> list[np.ndarray]:
-    """The code points of texts, uint32 each. For tests."""
-    return [_points(text) for text in texts]
