@@ -14,7 +14,7 @@ import polars as pl
 UNKNOWN = "und"
 """ISO 639-2's code for a language that cannot be told."""
 
-MOST_CHARS = 500
+MOST_CHARS = 300
 """Characters of a text that are looked at: in the benchmark 200 are enough."""
 
 LEAST_SCORE = 0.4

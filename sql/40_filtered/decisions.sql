@@ -41,7 +41,7 @@ measured as (
     signals.duplicate_8gram_char_ratio::double as duplicate_8gram_char_ratio,
     signals.duplicate_9gram_char_ratio::double as duplicate_9gram_char_ratio,
     signals.duplicate_10gram_char_ratio::double as duplicate_10gram_char_ratio,
-    signals.terminal_punctuation_line_ratio::double as terminal_punctuation_line_ratio,
+    signals.terminal_mark_line_ratio::double as terminal_mark_line_ratio,
     signals.short_line_ratio::double as short_line_ratio,
     signals.newline_token_ratio::double as newline_token_ratio,
     signals.alpha_token_ratio::double as alpha_token_ratio,
@@ -75,7 +75,7 @@ long as (
     duplicate_paragraph_char_ratio, duplicate_line_ratio, duplicate_line_char_ratio, top_2gram_char_ratio,
     top_3gram_char_ratio, top_4gram_char_ratio, duplicate_5gram_char_ratio, duplicate_6gram_char_ratio,
     duplicate_7gram_char_ratio, duplicate_8gram_char_ratio, duplicate_9gram_char_ratio, duplicate_10gram_char_ratio,
-    terminal_punctuation_line_ratio, short_line_ratio, newline_token_ratio, wanted_language_score, alpha_token_ratio,
+    terminal_mark_line_ratio, short_line_ratio, newline_token_ratio, wanted_language_score, alpha_token_ratio,
     c4_sentences, lorem_ipsum_lines, curly_bracket_lines, c4_dropped_line_ratio, refinedweb_flagged_word_ratio,
     request_words, blocked_request_words, response_repeats_request, responses_to_request, korean_ending_ratio,
     jamo_ratio, toxic_word_ratio, slur_words, threat_words, toxicity

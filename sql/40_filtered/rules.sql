@@ -129,7 +129,7 @@ with every_rule(rule, rule_set, setting, signal, at_least, at_most, scripts, lan
       'More than half of the text repeats runs of 5 words: it loops.'),
 
     -- FineWeb's rules describe the layout of a web page.
-    ('fineweb_min_terminal_punctuation_line_ratio', 'fineweb', 'min_terminal_punctuation_line_ratio', 'terminal_punctuation_line_ratio',
+    ('fineweb_min_terminal_punctuation_line_ratio', 'fineweb', 'min_terminal_punctuation_line_ratio', 'terminal_mark_line_ratio',
       $min_terminal_punctuation_line_ratio, null,
       null, null, ['document', 'html'], false, 'Lines without an end of sentence are menus, headings and lists.'),
     ('fineweb_max_short_line_ratio', 'fineweb', 'max_short_line_ratio', 'short_line_ratio', null, $max_short_line_ratio,

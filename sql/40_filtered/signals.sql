@@ -140,6 +140,10 @@ measured as (
     len(list_filter(lines, lambda line: length(line) <= 30)) / nullif(len(lines), 0) as short_line_ratio,
     len(list_filter(lines, lambda line: contains('.!?''"…。！？｡”’」』।॥؟۔։။།។', right(line, 1))))
       / nullif(len(lines), 0) as terminal_punctuation_line_ratio,
+    len(list_filter(lines, lambda line: contains(
+      '!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡𐩖𐩗𐽕𐽖'
+      || '𐽗𐽘𐽙𐾆𐾇𐾈𐾉𑁇𑁈𑂾𑂿𑃀𑃁𑅁𑅂𑅃𑇅𑇆𑇍𑇞𑇟𑈸𑈹𑈻𑈼𑊩𑑋𑑌𑗂𑗃𑗉𑗊𑗋𑗌𑗍𑗎𑗏𑗐𑗑𑗒𑗓𑗔𑗕𑗖𑗗𑙁𑙂𑜼𑜽𑜾𑥄𑥆𑩂𑩃𑪛𑪜𑱁𑱂𑻷𑻸𑽃𑽄𖩮𖩯𖫵𖬷𖬸𖭄𖺘𛲟𝪈', right(line, 1)
+    ))) / nullif(len(lines), 0) as terminal_mark_line_ratio,
     (line_chars - length(array_to_string(different_lines, '')))
       / nullif(chars - newlines, 0) as duplicate_line_char_ratio,
     (len(lines) - len(different_lines)) / nullif(len(lines), 0) as duplicate_line_ratio,
@@ -213,6 +217,7 @@ select
   stop_word_ratio,  -- share of words that are common English function words
   short_line_ratio,  -- share of lines of at most 30 characters
   terminal_punctuation_line_ratio,  -- share of lines that end in terminal punctuation or a closing quote
+  terminal_mark_line_ratio,  -- the same without quotes, by Unicode's sentence terminals of all scripts
   duplicate_line_char_ratio,  -- share of characters in lines that repeat an earlier line
   duplicate_line_ratio,  -- share of lines that repeat an earlier line
   duplicate_paragraph_ratio,  -- share of paragraphs (blank line between) that repeat an earlier one
