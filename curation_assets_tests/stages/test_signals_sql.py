@@ -167,7 +167,7 @@ def test_prose_passes_in_any_script_and_rules_about_english_ask_only_english():
         "탈 수 없는 날이 많다. 그래서 마을 창고에는 밀가루와 기름과 종이가 늘 쌓여 있고 우편물이 한 주 늦게 와도 아무도 놀라지 않는다. "
         "여름에 찾아온 손님은 학생이 아홉 명뿐인 학교와 가게 두 곳, 그리고 열쇠만 부탁하면 누구나 들어갈 수 있는 도서관을 보게 된다."
     )
-    keywords = ", ".join(f"widget{n} cheap gadget{n} store" for n in range(20)) + "."
+    keywords = "cheap used cars, best prices, call now, free shipping, discount tickets, hotel deals, " * 6
     dropped = dropped_by(measured([PROSE, FRENCH, CHINESE, hangul, keywords]))
     assert "gopher_min_stop_words" in dropped.pop(4)
     assert dropped == {}
@@ -189,6 +189,44 @@ def test_each_rule_drops_what_it_is_for():
     dropped = dropped_by(measured([text for text, _ in expected]))
     missed = [rule for row, (_, rule) in enumerate(expected) if rule not in dropped.get(row, set())]
     assert missed == []
+
+
+def test_a_rule_of_languages_keeps_what_is_asked_for():
+    connection = measured([PROSE, FRENCH, "ㅋㅋㅋ"])
+    assert "language_min_score" not in {rule for rules in dropped_by(connection).values() for rule in rules}
+    by_languages = {tuple(wanted): dropped_by(connection, languages=wanted) for wanted in (["en"], ["fr", "und"], ["en", "fr", "und"])}
+    wrong = {
+        wanted: {record for record, rules in dropped.items() if "language_min_score" in rules}
+        for wanted, dropped in by_languages.items()
+    }
+    assert wrong == {("en",): {1, 2}, ("fr", "und"): {0}, ("en", "fr", "und"): set()}
+    assert "language_min_score" in dropped_by(connection, languages=["en"], min_language_score=1)[0]
+
+
+@pytest.mark.parametrize(
+    "rule_set, text, rule",
+    [
+        ("c4", PROSE.replace(". ", "; ").replace("\n", " ").rstrip("."), "c4_min_sentences"),
+        ("c4", PROSE + "\nif (x) { return the value of it to the caller.", "c4_max_curly_bracket_lines"),
+        ("c4", PROSE + "\nLorem ipsum dolor sit amet consectetur.", "c4_max_lorem_ipsum_lines"),
+        ("refinedweb", PROSE + "\nSIGN IN\nMenu\n12 likes\nREAD ALL OF OUR NEWS HERE", "refinedweb_max_flagged_word_ratio"),
+        ("korean", "부동산 아파트 매매 전세 월세 시세 강남 분당 판교 광교 대출 금리 상담 전화 문의 무료 할인 " * 4, "korean_min_ending_ratio"),
+        ("korean", "비가 온다 ㅋㅋㅋㅋㅋㅋ", "korean_max_jamo_ratio"),
+        ("toxicity", "fuck off you piece of shit", "toxicity_max_word_ratio"),
+    ],
+)
+def test_each_set_asked_for_drops_what_it_is_for_and_no_prose(rule_set, text, rule):
+    connection = measured([PROSE, FRENCH, CHINESE, text])
+    assert dropped_by(connection, rule_sets=[rule_set]) == {3: {rule}}
+    assert dropped_by(connection, rule_sets=["gopher_quality"]).get(3, set()).isdisjoint({rule})
+
+
+def test_rules_that_are_off_by_default_are_there_to_be_switched_on():
+    connection = measured([PROSE, "The tranny said it.", "Go and kill yourself.", PROSE + " ( ) , ; : ! ? - " * 12])
+    assert dropped_by(connection, rule_sets=["toxicity"]) == {1: {"toxicity_max_word_ratio"}, 2: {"toxicity_max_word_ratio"}}
+    switched_on = dropped_by(connection, rule_sets=["toxicity"], max_toxic_word_ratio=None, max_slur_words=0, max_threat_words=0)
+    assert switched_on == {1: {"toxicity_max_slur_words"}, 2: {"toxicity_max_threat_words"}}
+    assert "datatrove_min_alpha_token_ratio" in dropped_by(connection, min_alpha_token_ratio=0.8)[3]
 
 
 def test_short_texts_and_conversations_are_not_held_to_the_form_of_a_document():
