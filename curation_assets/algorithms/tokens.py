@@ -50,7 +50,7 @@ _UNITS = (
     "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa Pa "
     "mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с км/ч "
     "кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ US$ C$ A$"
-).split()
+)
 _LONGEST_UNIT = 4
 
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
@@ -132,7 +132,7 @@ def special_tokens() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
             slot = (slot + 1) & (slots - 1)
         keys[slot], of_slot[slot] = key, lengths
     first = np.concatenate([[0], np.cumsum([len(lengths) for lengths in of_slot])]).astype(np.int64)
-    units = np.sort(np.array([_hash_of(unit) for unit in _UNITS], np.uint64))
+    units = np.sort(np.array([_hash_of(unit) for unit in _UNITS.split()], np.uint64))
     return keys, first, np.array([n for lengths in of_slot for n in lengths], np.int64), units
 
 
@@ -430,4 +430,3 @@ def tokenize(
             found[n_tokens, 1] = suffixes[k - 1] if k else span_end
             n_tokens += 1
     return n_tokens
-

@@ -30,13 +30,17 @@ COUNTERS = (
 )
 """What a counter counts ("3 likes"); the paper names likes, the others are ours."""
 
-BEGINNINGS = r"sign[ -]?in|sign[ -]?up|log[ -]?in|log ?out|register|share|follow us|subscribe|click here|skip to|back to"
+BEGINNINGS = (
+    r"sign[ -]?in|sign[ -]?up|log[ -]?in|log ?out|register|share|follow us|subscribe|click here|skip to|back to"
+)
 """Beginnings of a short line of navigation; the paper names sign-in, the others are ours."""
 
 ENDINGS = r"read more|continue reading|see more|view all|show more|learn more|load more"
 """Ends of a short line of navigation; the paper names "Read more...", the others are ours."""
 
-ANYWHERE = r"items? in (?:your )?cart|add to cart|all rights reserved|powered by|cookie settings|accept (?:all )?cookies"
+ANYWHERE = (
+    r"items? in (?:your )?cart|add to cart|all rights reserved|powered by|cookie settings|accept (?:all )?cookies"
+)
 """Phrases of a short line of navigation; the paper names "items in cart", the others are ours."""
 
 SHORT_LINE_WORDS = 10
@@ -44,7 +48,7 @@ SHORT_LINE_WORDS = 10
 
 
 def c4_lines(texts: pl.Series, min_words: int = 5, max_word_chars: int = 1000) -> pl.DataFrame:
-    """Apply C4's line rules (Raffel et al. 2020, section 2.2; the reference code's c4_utils.py); one row per text, in order.
+    r"""Apply C4's line rules (Raffel et al. 2020, section 2.2; the reference code's c4_utils.py); one row per text, in order.
 
     A line goes if a word has more than `max_word_chars` characters, if it does not end in one of `END_MARKS` or ends in
     an ellipsis, if it has fewer than `min_words` words (5 in the reference code, 3 in the paper), or if it has the word
@@ -54,7 +58,7 @@ def c4_lines(texts: pl.Series, min_words: int = 5, max_word_chars: int = 1000) -
     lines with text that go, null without any; `lorem_ipsum_lines` and `curly_bracket_lines`, how many of the lines that
     pass the first three rules have "lorem ipsum" or "{": C4 drops the page of a single one.
 
-    >>> c4_lines(pl.Series(["Home | About\\nThe tower was built in 1889 for a fair.[2]"])).row(0)[:3]
+    >>> c4_lines(pl.Series(["Home | About\nThe tower was built in 1889 for a fair.[2]"])).row(0)[:3]
     ('The tower was built in 1889 for a fair.', 1, 0.5)
     """
     lines = (
@@ -108,7 +112,7 @@ def c4_lines(texts: pl.Series, min_words: int = 5, max_word_chars: int = 1000) -
 
 
 def refinedweb_lines(texts: pl.Series) -> pl.DataFrame:
-    """Apply RefinedWeb's line rules (Penedo et al. 2023, arXiv 2306.01116, appendix G.2); one row per text, in order.
+    r"""Apply RefinedWeb's line rules (Penedo et al. 2023, arXiv 2306.01116, appendix G.2); one row per text, in order.
 
     A line goes if most of its letters are capitals ("mainly composed of uppercase characters"; half is ours), if it is
     only of numbers, a counter ("3 likes") or a single word, or if it has at most ten words and is of navigation: one of
@@ -117,7 +121,7 @@ def refinedweb_lines(texts: pl.Series) -> pl.DataFrame:
     Columns: `text`, what is left, its line breaks kept; `refinedweb_flagged_word_ratio`, share of the words that are in
     lines that go: the paper drops a page above .05. Null without words.
 
-    >>> refinedweb_lines(pl.Series(["SHARE THIS\\n12 comments\\nIt rained in June, and the river rose."])).row(0)
+    >>> refinedweb_lines(pl.Series(["SHARE THIS\n12 comments\nIt rained in June, and the river rose."])).row(0)
     ('It rained in June, and the river rose.', 0.333...)
     """
     line = pl.col("line")

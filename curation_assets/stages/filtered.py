@@ -13,6 +13,7 @@ from curation_assets.progress import reporter
 from curation_assets.readers import CONVERSATIONS, conversation, exchange
 from curation_assets.stages import OWNERS
 from curation_assets.stages.deduped import deduped
+from curation_assets.stages.raw import raw
 from curation_assets.tables import tables
 from curation_assets.warehouse import Spool, Warehouse
 
@@ -126,7 +127,7 @@ class FilteredConfig(dg.Config):
         return self.model_dump(exclude={"short_text_median_words", "toxicity_examples"})
 
 
-@dg.asset(deps=[deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
+@dg.asset(deps=[raw, deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
 def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record that no rule drops.
 
@@ -196,7 +197,9 @@ def toxicity_classifier(examples: ToxicityExamples | None) -> "ReferenceJudge | 
         harmless, toxic = labelled.filter(~is_toxic)["text"], labelled.filter(is_toxic)["text"]
         return fit_reference_judge(harmless.to_list(), toxic.to_list())
     except (readers.SourceError, ValueError) as error:
-        raise dg.Failure(f"filtered: no classifier can be fitted on toxicity_examples ({examples.path}): {error}") from error
+        raise dg.Failure(
+            f"filtered: no classifier can be fitted on toxicity_examples ({examples.path}): {error}"
+        ) from error
 
 
 def account_of(classifier: "ReferenceJudge | None") -> dict[str, Any] | None:

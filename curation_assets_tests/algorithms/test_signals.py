@@ -36,7 +36,9 @@ def test_instructions_are_measured_and_their_responses_compared():
     assert found["response_repeats_request"].to_list() == [0, 0, 1, 0, None]
     assert found["request_hash"].n_unique() == 5
     assert "mapped" not in found.columns
-    assert instruction_signals(pl.Series(["Use a mapped filename."]), pl.Series(["No."]))["blocked_request_words"][0] == 0
+    assert (
+        instruction_signals(pl.Series(["Use a mapped filename."]), pl.Series(["No."]))["blocked_request_words"][0] == 0
+    )
 
 
 def test_every_signal_has_a_value_for_every_text():

@@ -50,8 +50,19 @@ def test_c4_counts_a_line_of_three_words_where_asked_to():
 
 
 @pytest.mark.parametrize(
-    "line", ["SIGN IN", "2 312", "3 likes", "1.2k Followers", "Menu", "Sign in to your account", "It was so. Read more...", "3 items in cart", "ALL OF IT in CAPITALS"]
-)  # fmt: skip
+    "line",
+    [
+        "SIGN IN",
+        "2 312",
+        "3 likes",
+        "1.2k Followers",
+        "Menu",
+        "Sign in to your account",
+        "It was so. Read more...",
+        "3 items in cart",
+        "ALL OF IT in CAPITALS",
+    ],
+)
 def test_refinedweb_flags_the_line(line):
     row = refinedweb_lines(pl.Series([f"{KEPT}\n{line}\n{KEPT}"])).row(0, named=True)
     assert row["text"] == f"{KEPT}\n{KEPT}"

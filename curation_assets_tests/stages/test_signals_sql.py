@@ -61,7 +61,9 @@ def dropped_by(connection: duckdb.DuckDBPyConnection, **thresholds) -> dict[int,
     """record_id → rules that drop it."""
     rules = tables()["filtered.rules"].sql
     connection.execute(f"create or replace table filtered.rules as {rules}", THRESHOLDS | thresholds)
-    found = connection.execute(tables()["filtered.decisions"].sql, {"short_text_median_words": 50, "languages": thresholds.get("languages")}).fetchall()
+    found = connection.execute(
+        tables()["filtered.decisions"].sql, {"short_text_median_words": 50, "languages": thresholds.get("languages")}
+    ).fetchall()
     assert all(verdict == "drop" and value != threshold for _, verdict, _, value, threshold, _ in found)
     dropped: dict[int, set[str]] = {}
     for record_id, _, rule, *_ in found:
@@ -194,7 +196,10 @@ def test_each_rule_drops_what_it_is_for():
 def test_a_rule_of_languages_keeps_what_is_asked_for():
     connection = measured([PROSE, FRENCH, "ㅋㅋㅋ"])
     assert "language_min_score" not in {rule for rules in dropped_by(connection).values() for rule in rules}
-    by_languages = {tuple(wanted): dropped_by(connection, languages=wanted) for wanted in (["en"], ["fr", "und"], ["en", "fr", "und"])}
+    by_languages = {
+        tuple(wanted): dropped_by(connection, languages=wanted)
+        for wanted in (["en"], ["fr", "und"], ["en", "fr", "und"])
+    }
     wrong = {
         wanted: {record for record, rules in dropped.items() if "language_min_score" in rules}
         for wanted, dropped in by_languages.items()
@@ -209,8 +214,16 @@ def test_a_rule_of_languages_keeps_what_is_asked_for():
         ("c4", PROSE.replace(". ", "; ").replace("\n", " ").rstrip("."), "c4_min_sentences"),
         ("c4", PROSE + "\nif (x) { return the value of it to the caller.", "c4_max_curly_bracket_lines"),
         ("c4", PROSE + "\nLorem ipsum dolor sit amet consectetur.", "c4_max_lorem_ipsum_lines"),
-        ("refinedweb", PROSE + "\nSIGN IN\nMenu\n12 likes\nREAD ALL OF OUR NEWS HERE", "refinedweb_max_flagged_word_ratio"),
-        ("korean", "부동산 아파트 매매 전세 월세 시세 강남 분당 판교 광교 대출 금리 상담 전화 문의 무료 할인 " * 4, "korean_min_ending_ratio"),
+        (
+            "refinedweb",
+            PROSE + "\nSIGN IN\nMenu\n12 likes\nREAD ALL OF OUR NEWS HERE",
+            "refinedweb_max_flagged_word_ratio",
+        ),
+        (
+            "korean",
+            "부동산 아파트 매매 전세 월세 시세 강남 분당 판교 광교 대출 금리 상담 전화 문의 무료 할인 " * 4,
+            "korean_min_ending_ratio",
+        ),
         ("korean", "비가 온다 ㅋㅋㅋㅋㅋㅋ", "korean_max_jamo_ratio"),
         ("toxicity", "fuck off you piece of shit", "toxicity_max_word_ratio"),
     ],
@@ -223,8 +236,13 @@ def test_each_set_asked_for_drops_what_it_is_for_and_no_prose(rule_set, text, ru
 
 def test_rules_that_are_off_by_default_are_there_to_be_switched_on():
     connection = measured([PROSE, "The tranny said it.", "Go and kill yourself.", PROSE + " ( ) , ; : ! ? - " * 12])
-    assert dropped_by(connection, rule_sets=["toxicity"]) == {1: {"toxicity_max_word_ratio"}, 2: {"toxicity_max_word_ratio"}}
-    switched_on = dropped_by(connection, rule_sets=["toxicity"], max_toxic_word_ratio=None, max_slur_words=0, max_threat_words=0)
+    assert dropped_by(connection, rule_sets=["toxicity"]) == {
+        1: {"toxicity_max_word_ratio"},
+        2: {"toxicity_max_word_ratio"},
+    }
+    switched_on = dropped_by(
+        connection, rule_sets=["toxicity"], max_toxic_word_ratio=None, max_slur_words=0, max_threat_words=0
+    )
     assert switched_on == {1: {"toxicity_max_slur_words"}, 2: {"toxicity_max_threat_words"}}
     assert "datatrove_min_alpha_token_ratio" in dropped_by(connection, min_alpha_token_ratio=0.8)[3]
 
