@@ -52,8 +52,14 @@ def toxic_words(texts: pl.Series, language: pl.Series) -> pl.DataFrame:
         korean = pl.when(has_hangul).then(text.str.replace_all(_BETWEEN, "").str.count_matches(patterns["ko", group]))
         return pl.when(is_english | has_hangul).then(english.fill_null(0) + korean.fill_null(0)).cast(pl.Int64)
 
-    return pl.DataFrame({"text": texts, "language": language}).select(
-        toxic_words=count("all"), slur_words=count("slur"), threat_words=count("threat")
+    counted = (
+        pl.DataFrame({"text": texts, "language": language}).with_columns(toxic_words=count("all")).with_row_index("row")
+    )
+    hit = counted.filter(pl.col("toxic_words") > 0)  # few texts: the others have no slur and no threat
+    groups = hit.select("row", slur_words=count("slur"), threat_words=count("threat"))
+    without = pl.when(pl.col("toxic_words") == 0).then(0).cast(pl.Int64)
+    return counted.join(groups, on="row", how="left", maintain_order="left").select(
+        "toxic_words", pl.coalesce("slur_words", without), pl.coalesce("threat_words", without)
     )
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.web_lines import c4_lines, refinedweb_lines
@@ -83,6 +83,7 @@ def test_refinedweb_leaves_the_line(line):
     assert refinedweb_lines(pl.Series([f"{KEPT}\n{line}\n{KEPT}"]))["text"][0] == f"{KEPT}\n{line}\n{KEPT}"
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(alphabet="aB3 .\n\r\u2028{[]", max_size=40), max_size=5))
 def test_every_text_has_its_row_and_shares_are_shares(texts):
     series = pl.Series(texts, dtype=pl.String)
