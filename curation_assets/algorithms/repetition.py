@@ -4,11 +4,11 @@ Here: the nine ratios over runs of tokens (Rae et al. 2021, arXiv 2112.11446, ta
 Texts come in by `token_signals.py`. Repeated lines and paragraphs are in `sql/40_filtered/signals.sql`, the thresholds
 in `rules.sql`.
 
-`top_{2,3,4}gram_char_ratio`: the characters of the most frequent run of n tokens (joined by spaces), times how often it
+`top_{2,3,4}gram_token_ratio`: the characters of the most frequent run of n tokens (joined by spaces), times how often it
 occurs, over those of the text. Zero if no run occurs twice: DataTrove then takes the first run, which in a text of three
 words is most of it. Of equally frequent runs the first counts. Copies may overlap ("no no no"), so it can exceed 1.
 
-`duplicate_{5..10}gram_char_ratio`: walk the tokens; where the next n occurred before, add their characters (without
+`duplicate_{5..10}gram_token_ratio`: walk the tokens; where the next n occurred before, add their characters (without
 spaces) and step over them; else remember them and step one token on; over the characters of the text.
 
 Tokens are compared by 64-bit hashes: in a text of a million two different runs are taken for one with a probability
@@ -24,7 +24,7 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 """n of the ratios that look at all runs of n words that occurred before."""
 
-COLUMNS = (*(f"top_{n}gram_char_ratio" for n in TOP), *(f"duplicate_{n}gram_char_ratio" for n in DUPLICATE))
+COLUMNS = (*(f"top_{n}gram_token_ratio" for n in TOP), *(f"duplicate_{n}gram_token_ratio" for n in DUPLICATE))
 """The ratios, in order."""
 
 # Odd 64-bit multipliers without structure: the finaliser of splitmix64.
@@ -46,7 +46,9 @@ def _slot(keys: np.ndarray, stamps: np.ndarray, mask: int, key: np.uint64, stamp
 
 
 @njit(
-    types.int64(_HASHES, _COUNTS, types.int64, types.int64, _HASHES, _COUNTS, _COUNTS, types.int64, _RATIOS),
+    types.int64(
+        _HASHES, _COUNTS, types.int64, types.int64, _HASHES, _COUNTS, _COUNTS, types.int64, types.int64, _RATIOS
+    ),
     cache=True,
     nogil=True,
 )
@@ -59,12 +61,14 @@ def ngram_ratios(
     stamps: np.ndarray,
     counts: np.ndarray,
     stamp: int,
+    wanted: int,
     ratios: np.ndarray,
 ) -> int:
     """Fill `ratios` (float64[9], `COLUMNS`) of one text from the hash and the characters of each token, which are overwritten.
 
     keys, stamps, counts: one hash table for all texts, of a power of two at least twice the tokens: a slot is taken only
-    if its stamp is that of this text and this n, so nothing is ever cleared. Returns the last stamp used.
+    if its stamp is that of this text and this n, so nothing is ever cleared. wanted: bit n is set for the n to measure, the
+    other ratios are 0. Returns the last stamp used.
     """
     mask = 15
     while mask + 1 < 2 * n_tokens:
@@ -72,12 +76,16 @@ def ngram_ratios(
     token_hashes, token_chars = gram_hashes[:n_tokens].copy(), gram_chars[:n_tokens].copy()
     ratios[:] = 0
     for n in range(2, 11):
+        if not wanted >> n:
+            break
         grams = n_tokens - n + 1
         for w in range(grams):  # a run of n is a run of n - 1 and one more token
             gram_hash = (gram_hashes[w] + _STEP) * _MIX_1 ^ token_hashes[w + n - 1]
             gram_hash = (gram_hash ^ (gram_hash >> _SHIFT_1)) * _MIX_2
             gram_hashes[w] = gram_hash ^ (gram_hash >> _SHIFT_2)
             gram_chars[w] += token_chars[w + n - 1]
+        if not wanted >> n & 1:
+            continue
         stamp += 1
         if n <= 4:
             best_count = 1

@@ -14,6 +14,7 @@ from curation_assets.algorithms.repetition import COLUMNS as REPETITION
 from curation_assets.algorithms.repetition import ngram_ratios
 from curation_assets.algorithms.tokens import (
     LETTER,
+    SPACE,
     SYMBOL,
     TERMINAL,
     code_point_flags,
@@ -35,8 +36,11 @@ RATIOS = (
     "alpha_token_ratio",
     "newline_token_ratio",
 )
-COLUMNS = (*COUNTS, *RATIOS, *REPETITION)
+WORD_REPETITION = ("top_2gram_char_ratio", "duplicate_5gram_char_ratio")
+COLUMNS = (*COUNTS, *RATIOS, *REPETITION, *WORD_REPETITION)
 """The columns of `token_signals`, in order."""
+
+_ALL, _2_AND_5 = (1 << 11) - 4, 1 << 2 | 1 << 5
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
@@ -45,13 +49,14 @@ _HASHES = types.Array(types.uint64, 1, "C", readonly=True)
 
 
 def token_signals(texts: pl.Series | pa.Array | pa.ChunkedArray) -> pl.DataFrame:
-    """Return one row per text, in order: four Int64 counts, five Float64 ratios and nine of repetition, named as in `COLUMNS`.
+    """Return one row per text, in order: four Int64 counts, five Float64 ratios, eleven of repetition: `COLUMNS`.
 
     `tokens`: words and punctuation marks. `word_tokens`: those with anything but punctuation. `stop_word_tokens`: how
     many of Gopher's eight stop words occur, in lower case. `sentences`: runs of tokens up to a sentence terminal and the
     punctuation behind it. `mean_word_token_chars`: over word_tokens. `hash_token_ratio`: '#' per token.
     `ellipsis_token_ratio`: '...' and '…' per token. `alpha_token_ratio`: share of tokens with a letter.
-    `newline_token_ratio`: newlines per token. The nine are explained in `repetition.py`.
+    `newline_token_ratio`: newlines per token. Repetition is explained in `repetition.py`;
+    two are measured again on the words between spaces (`WORD_REPETITION`), as the embedded judge learned them.
 
     A ratio is null in a text without tokens; repetition is zero there.
 
@@ -103,6 +108,23 @@ def _hash(word: str) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
+def _spans(text: np.ndarray, flags: np.ndarray, hashes: np.ndarray, chars: np.ndarray) -> int:
+    """Fill the hash and the characters of each run without white space of a text; return how many."""
+    n_spans = 0
+    i = 0
+    while i < len(text):
+        if flags[text[i]] & SPACE:
+            i += 1
+            continue
+        start = i
+        while i < len(text) and not flags[text[i]] & SPACE:
+            i += 1
+        hashes[n_spans], chars[n_spans] = hash_points(text, start, i), i - start
+        n_spans += 1
+    return n_spans
+
+
+@njit(cache=True, nogil=True)
 def _count_sentences(
     points: np.ndarray, flags: np.ndarray, punctuation: np.ndarray, found: np.ndarray, n_tokens: int
 ) -> int:
@@ -141,9 +163,9 @@ def _token_signals(
     units: np.ndarray,
     stop_words: np.ndarray,
 ) -> np.ndarray:
-    """All signals of all texts; float64[n, 18] in the order of `COLUMNS`."""
+    """All signals of all texts; float64[n, 20] in the order of `COLUMNS`."""
     n_texts = len(offsets) - 1
-    values = np.zeros((n_texts, 18))
+    values = np.zeros((n_texts, 20))
     most = np.int64(1)
     for i in range(n_texts):
         most = max(most, offsets[i + 1] - offsets[i] + 1)
@@ -152,6 +174,7 @@ def _token_signals(
     suffixes = np.empty(most, np.int64)
     token_hashes = np.empty(most, np.uint64)
     token_chars = np.empty(most, np.int64)
+    of_words = np.zeros(9)
     capacity = np.int64(16)
     gram_keys = np.empty(capacity, np.uint64)
     gram_stamps = np.zeros(capacity, np.int64)
@@ -210,8 +233,13 @@ def _token_signals(
             gram_stamps = np.zeros(capacity, np.int64)
             gram_counts = np.empty(capacity, np.int64)
         stamp = ngram_ratios(
-            token_hashes, token_chars, n_tokens, n_points, gram_keys, gram_stamps, gram_counts, stamp, row[9:]
+            token_hashes, token_chars, n_tokens, n_points, gram_keys, gram_stamps, gram_counts, stamp, _ALL, row[9:18]
         )
+        n_spans = _spans(text, flags, token_hashes, token_chars)
+        stamp = ngram_ratios(
+            token_hashes, token_chars, n_spans, n_points, gram_keys, gram_stamps, gram_counts, stamp, _2_AND_5, of_words
+        )
+        row[18], row[19] = of_words[0], of_words[3]
     return values
 
 

@@ -68,22 +68,31 @@ def plain(text: str) -> dict[str, float | None]:
         "alpha_token_ratio": sum(any(map(str.isalpha, token)) for token in found) / len(found) if found else None,
         "newline_token_ratio": text.count("\n") / len(found) if found else None,
     }
-    for n in TOP:
-        counts = Counter(tuple(found[i : i + n]) for i in range(len(found) - n + 1))
-        gram, count = counts.most_common(1)[0] if counts else ((), 0)
-        row[f"top_{n}gram_char_ratio"] = len(" ".join(gram)) * count / len(text) if count > 1 else 0.0
-    for n in DUPLICATE:
-        seen, chars, at = set(), 0, 0
-        while at < len(found) - n + 1:
-            gram = tuple(found[at : at + n])
-            if gram in seen:
-                chars += len("".join(gram))
-                at += n
-            else:
-                seen.add(gram)
-                at += 1
-        row[f"duplicate_{n}gram_char_ratio"] = chars / len(text) if chars else 0.0
-    return row
+    row |= {f"top_{n}gram_token_ratio": top(found, n, text) for n in TOP}
+    row |= {f"duplicate_{n}gram_token_ratio": duplicate(found, n, text) for n in DUPLICATE}
+    return row | {
+        "top_2gram_char_ratio": top(text.split(), 2, text),
+        "duplicate_5gram_char_ratio": duplicate(text.split(), 5, text),
+    }
+
+
+def top(found: list[str], n: int, text: str) -> float:
+    counts = Counter(tuple(found[i : i + n]) for i in range(len(found) - n + 1))
+    gram, count = counts.most_common(1)[0] if counts else ((), 0)
+    return len(" ".join(gram)) * count / len(text) if count > 1 else 0.0
+
+
+def duplicate(found: list[str], n: int, text: str) -> float:
+    seen, chars, at = set(), 0, 0
+    while at < len(found) - n + 1:
+        gram = tuple(found[at : at + n])
+        if gram in seen:
+            chars += len("".join(gram))
+            at += n
+        else:
+            seen.add(gram)
+            at += 1
+    return chars / len(text) if chars else 0.0
 
 
 @settings(max_examples=150, deadline=None)
@@ -109,7 +118,7 @@ def test_thousands_of_words():
     text = " ".join(f"w{i * i % 997}" for i in range(5000))
     row = token_signals(pl.Series(["short", text])).drop("sentences").to_dicts()[1]
     assert row == pytest.approx(plain(text))
-    assert row["duplicate_10gram_char_ratio"] > 0.5
+    assert row["duplicate_10gram_token_ratio"] > 0.5
 
 
 def test_sentences_end_at_terminal_marks_of_any_script():

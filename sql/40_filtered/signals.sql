@@ -11,7 +11,7 @@
 -- Lines are trimmed, and only those with text count; DataTrove counts blank lines too for bullets and ellipses.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
 -- judges a null. So are signals of languages a text is not in and of turns it does not have.
--- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_char_ratio, top_3gram_char_ratio, top_4gram_char_ratio, duplicate_5gram_char_ratio, duplicate_6gram_char_ratio, duplicate_7gram_char_ratio, duplicate_8gram_char_ratio, duplicate_9gram_char_ratio, duplicate_10gram_char_ratio, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original)
+-- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original)
 
 with bared as (
   -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
@@ -151,15 +151,17 @@ measured as (
     (length(array_to_string(paragraphs, '')) - length(array_to_string(different_paragraphs, '')))
       / nullif(chars, 0) as duplicate_paragraph_char_ratio,
     newlines / nullif(words, 0) as newline_word_ratio,
+    top_2gram_token_ratio,
+    top_3gram_token_ratio,
+    top_4gram_token_ratio,
+    duplicate_5gram_token_ratio,
+    duplicate_6gram_token_ratio,
+    duplicate_7gram_token_ratio,
+    duplicate_8gram_token_ratio,
+    duplicate_9gram_token_ratio,
+    duplicate_10gram_token_ratio,
     top_2gram_char_ratio,
-    top_3gram_char_ratio,
-    top_4gram_char_ratio,
     duplicate_5gram_char_ratio,
-    duplicate_6gram_char_ratio,
-    duplicate_7gram_char_ratio,
-    duplicate_8gram_char_ratio,
-    duplicate_9gram_char_ratio,
-    duplicate_10gram_char_ratio,
     len(list_distinct(lower_tokens)) / nullif(len(split_tokens), 0) as unique_word_ratio,
     len(list_filter(split_tokens, lambda token: regexp_matches(token, '^\p{Lu}')))
       / nullif(len(split_tokens), 0) as capitalized_word_ratio,
@@ -223,15 +225,17 @@ select
   duplicate_paragraph_ratio,  -- share of paragraphs (blank line between) that repeat an earlier one
   duplicate_paragraph_char_ratio,  -- share of characters in paragraphs that repeat an earlier one
   newline_word_ratio,  -- newline characters per word
-  top_2gram_char_ratio,  -- share of characters in the most frequent run of 2 tokens; over 1 if copies overlap
-  top_3gram_char_ratio,  -- the same for 3 tokens
-  top_4gram_char_ratio,  -- the same for 4 tokens
-  duplicate_5gram_char_ratio,  -- share of characters in runs of 5 tokens that occurred before
-  duplicate_6gram_char_ratio,  -- the same for 6 tokens
-  duplicate_7gram_char_ratio,  -- the same for 7 tokens
-  duplicate_8gram_char_ratio,  -- the same for 8 tokens
-  duplicate_9gram_char_ratio,  -- the same for 9 tokens
-  duplicate_10gram_char_ratio,  -- the same for 10 tokens
+  top_2gram_token_ratio,  -- share of characters in the most frequent run of 2 tokens; over 1 if copies overlap
+  top_3gram_token_ratio,  -- the same for 3 tokens
+  top_4gram_token_ratio,  -- the same for 4 tokens
+  duplicate_5gram_token_ratio,  -- share of characters in runs of 5 tokens that occurred before
+  duplicate_6gram_token_ratio,  -- the same for 6 tokens
+  duplicate_7gram_token_ratio,  -- the same for 7 tokens
+  duplicate_8gram_token_ratio,  -- the same for 8 tokens
+  duplicate_9gram_token_ratio,  -- the same for 9 tokens
+  duplicate_10gram_token_ratio,  -- the same for 10 tokens
+  top_2gram_char_ratio,  -- share of characters in the most frequent run of 2 words between spaces; the judge reads it
+  duplicate_5gram_char_ratio,  -- share of characters in runs of 5 words between spaces that occurred before; the same
   unique_word_ratio,  -- different words (in lower case) per word; falls with length
   capitalized_word_ratio,  -- share of words that begin with a capital letter
   upper_case_ratio,  -- share of letters that are capitals
