@@ -217,10 +217,13 @@ class Warehouse(DuckDBResource):
             return connection.sql(sql, params=params or None).pl()
 
     @contextlib.contextmanager
-    def supposing(self, supposed: Mapping[str, pl.DataFrame]) -> Iterator[Callable[..., pl.DataFrame]]:
+    def supposing(
+        self, supposed: Mapping[str, pl.DataFrame], derived: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> Iterator[Callable[..., pl.DataFrame]]:
         """Give a `query` like the method, for which some tables (schema.table) hold other rows or are there at all.
 
-        The database is read and left as it is.
+        supposed: their rows. derived: tables that a query with its parameters gives on top of these, in order. The database
+        is read and left as it is.
         """
         if not self.path.exists():
             self.query("select 1")  # says so
@@ -234,16 +237,18 @@ class Warehouse(DuckDBResource):
                 kept = connection.execute(
                     "select table_schema, table_name from information_schema.tables where table_catalog = 'kept'"
                 ).fetchall()
-                others = [tuple(name.split(".")) for name in supposed]
+                others = [tuple(name.split(".")) for name in [*supposed, *derived]]
                 for schema in sorted({schema for schema, _ in [*kept, *others]} - {"main"}):
                     connection.execute(f'create schema "{schema}"')
                 for schema, table in kept:
                     if (schema, table) not in others and schema != "main":
                         connection.execute(f'create view "{schema}"."{table}" as from kept."{schema}"."{table}"')
-                for (schema, table), rows in zip(others, supposed.values(), strict=True):
+                for name, rows in supposed.items():
                     connection.register("rows", rows.to_arrow())
-                    connection.execute(f'create table "{schema}"."{table}" as from rows')
+                    connection.execute(f"create table {name} as from rows")
                     connection.unregister("rows")
+                for name, (sql, params) in derived.items():
+                    connection.execute(f"create table {name} as {sql}", dict(params))
                 yield lambda sql, **params: connection.sql(sql, params=params or None).pl()
             finally:
                 connection.close()

@@ -11,7 +11,7 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from curation_assets.stages.filtered import FilteredConfig
+from curation_assets.stages.filtered import RULE_SETS, FilteredConfig
 from curation_assets.tables import SQL, tables
 from curation_assets.warehouse import StaleError, Warehouse
 
@@ -59,13 +59,9 @@ def ask(warehouse: Warehouse, given: Sequence[str], examples: int = 3) -> Answer
     changed = _changed(now, then, rules_now, rules_then)
     supposed = {"filtered.rules": rules_then.filter(pl.col("rule").is_in(changed))}
     supposed |= {name: rows for name, rows in NO_CLUSTERS.items() if not warehouse.has_table(name)}
-    with warehouse.supposing(supposed) as query:
-        decisions = query(
-            tables()["filtered.decisions"].sql,
-            short_text_median_words=then.short_text_median_words,
-            languages=then.languages,
-        )
-    with warehouse.supposing(supposed | {"whatif.decisions": decisions}) as query:
+    params = {"short_text_median_words": then.short_text_median_words, "languages": then.languages}
+    derived = {"whatif.decisions": (tables()["filtered.decisions"].sql, params)}
+    with warehouse.supposing(supposed, derived) as query:
         changes = query(_sql("whatif_records"), changed=changed)
         chosen = _some(changes, examples)
         texts = query(_sql("whatif_examples"), record_ids=chosen["record_id"].to_list(), chars=SHOWN_CHARS)
@@ -128,7 +124,6 @@ def as_json(answer: Answer) -> dict[str, Any]:
 
 def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig, FilteredConfig]:
     """How filtered was set when it last ran, and how it is supposed to be set."""
-    last = []
     if warehouse.path.exists() and not warehouse.has_table("filtered.signals"):
         raise StaleError(
             "filtered has not run on this database: `curate run --select filtered` measures the signals first."
@@ -147,18 +142,19 @@ def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig
         )
     kept = {name: value for name, value in yaml.safe_load(last[0]).items() if name in FilteredConfig.model_fields}
     now = FilteredConfig(**kept)
-    supposed = dict(_setting(warehouse, now, one) for one in given)
+    rules = _every_rule(warehouse, now)
+    supposed = dict(_setting(rules, one) for one in given)
     try:
         then = FilteredConfig(**{**kept, **supposed})
     except ValidationError as error:
         problem = error.errors()[0]
         raise WhatIfError(f"{problem['loc'][0] if problem['loc'] else 'filtered'}: {problem['msg']}.") from error
     for name in supposed:
-        _is_heard(warehouse, then, name)
+        _is_heard(rules, then, name)
     return now, then
 
 
-def _setting(warehouse: Warehouse, now: FilteredConfig, given: str) -> tuple[str, Any]:
+def _setting(rules: pl.DataFrame, given: str) -> tuple[str, Any]:
     """(field, value) of 'name=value'."""
     name, equals, value = given.partition("=")
     name = name.strip()
@@ -166,10 +162,10 @@ def _setting(warehouse: Warehouse, now: FilteredConfig, given: str) -> tuple[str
         raise WhatIfError(
             f"--set {given!r} has no value; write it as {name}=0.5, or {name}=null to switch the rule off."
         )
-    field = {**{field: field for field in FilteredConfig.model_fields}, **_settings_of_rules(warehouse, now)}.get(name)
+    of_rules = dict(rules.select("rule", "setting").iter_rows())
+    field = {**{field: field for field in FilteredConfig.model_fields}, **of_rules}.get(name)
     if field is None:
-        known = [*FilteredConfig.model_fields, *_settings_of_rules(warehouse, now)]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*FilteredConfig.model_fields, *of_rules], n=3, cutoff=0.5)
         raise WhatIfError(
             f"filtered has no rule and no setting {name!r}"
             + (f"; near it are {', '.join(near)}." if near else "; `curate sql 'from filtered.rules'` lists the rules.")
@@ -186,19 +182,13 @@ def _setting(warehouse: Warehouse, now: FilteredConfig, given: str) -> tuple[str
 
 def _every_rule(warehouse: Warehouse, config: FilteredConfig) -> pl.DataFrame:
     """All rules there are, whatever is switched on: every bound that is null is taken to be 0."""
-    from curation_assets.stages.filtered import RULE_SETS
-
     params = {name: 0 if value is None else value for name, value in config.rule_params().items()}
     return warehouse.draft("filtered.rules", **(params | {"rule_sets": list(RULE_SETS), "languages": ["und"]}))
 
 
-def _settings_of_rules(warehouse: Warehouse, config: FilteredConfig) -> dict[str, str]:
-    return dict(_every_rule(warehouse, config).select("rule", "setting").iter_rows())
-
-
-def _is_heard(warehouse: Warehouse, then: FilteredConfig, setting: str) -> None:
+def _is_heard(rules: pl.DataFrame, then: FilteredConfig, setting: str) -> None:
     """Refuse a bound of a rule that would not be asked."""
-    of = _every_rule(warehouse, then).filter(pl.col("setting") == setting)
+    of = rules.filter(pl.col("setting") == setting)
     for rule, rule_set in of.select("rule", "rule_set").iter_rows():
         if rule_set not in then.rule_sets:
             wanted = ", ".join([*then.rule_sets, rule_set])
