@@ -1,12 +1,13 @@
-"""`curate trace`, `why-not`, `diff` and `audit`: what auditors ask, of one record, of a release, and of two."""
+"""`curate trace`, `why-not`, `diff`, `whatif` and `audit`: what auditors ask, of one record, of a release, of two, and of rules."""
 
+import json as json_format
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation_assets.command_line import NOT_FOUND, Database, messages_for_the_reader, warehouse_at
+from curation_assets.command_line import NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
 
 if TYPE_CHECKING:
     from curation_assets.warehouse import Warehouse
@@ -70,6 +71,37 @@ def diff(
             print(rows.write_csv() if csv else rows.write_ndjson(), end="")
         else:
             print("\n".join(map(audit.printable, audit_sets.diff_lines(warehouse, rows, first, second))))
+
+
+def whatif(
+    stage: Annotated[str, typer.Argument(help="The stage whose settings are supposed to be others: filtered.")],
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            help="A rule or a setting and its value, such as gopher_min_words=30; null switches the rule off. May be given several times.",
+        ),
+    ],
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Records to show that enter, and that leave.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    database: Database = None,
+) -> None:
+    """Tell which records other thresholds would let in or put out, from the stored signals; nothing is changed."""
+    from curation_assets import audit
+    from curation_assets import whatif as supposition
+
+    if stage != "filtered":
+        raise typer.BadParameter(f"whatif asks the rules of filtered; {stage} has no rules over stored signals.")
+    with messages_for_the_reader():
+        try:
+            answer = supposition.ask(warehouse_at(database), set_, examples)
+        except supposition.WhatIfError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(USAGE) from error
+    if json:
+        print(json_format.dumps(supposition.as_json(answer), ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(map(audit.printable, supposition.lines(answer))))
 
 
 def audit(

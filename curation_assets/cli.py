@@ -14,7 +14,7 @@ import typer
 import yaml
 
 from curation_assets import __version__
-from curation_assets.audit_commands import audit, diff, trace, why_not
+from curation_assets.audit_commands import audit, diff, trace, whatif, why_not
 from curation_assets.blame_command import blame
 from curation_assets.command_line import FAILED, USAGE, Database, messages_for_the_reader, warehouse_at
 from curation_assets.erase_command import erase
@@ -38,7 +38,7 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
-for command in (audit, diff, trace, why_not, erase):
+for command in (audit, diff, trace, whatif, why_not, erase):
     app.command()(command)
 app.command()(blame)
 app.command()(openlineage)

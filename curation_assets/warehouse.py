@@ -19,7 +19,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from csv import writer as csv_writer
 from datetime import datetime, timezone
@@ -255,6 +255,43 @@ class Warehouse(DuckDBResource):
         """Run one read-only query and return its rows."""
         with self.get_connection(read_only=True) as connection:
             return connection.sql(sql, params=params or None).pl()
+
+    @contextlib.contextmanager
+    def supposing(
+        self, supposed: Mapping[str, pl.DataFrame], derived: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> Iterator[Callable[..., pl.DataFrame]]:
+        """Give a `query` like the method, for which some tables (schema.table) hold other rows or are there at all.
+
+        supposed: their rows. derived: tables that a query with its parameters gives on top of these, in order. The database
+        is read and left as it is.
+        """
+        if not self.path.exists():
+            self.query("select 1")  # says so
+        self._refuse_other_files()
+        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+            settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder)}
+            connection = duckdb.connect(config={**settings, **self.connection_config})
+            try:
+                quoted = str(self.path).replace("'", "''")  # a path cannot be bound here
+                connection.execute(f"attach '{quoted}' as kept (read_only)")
+                kept = connection.execute(
+                    "select table_schema, table_name from information_schema.tables where table_catalog = 'kept'"
+                ).fetchall()
+                others = [tuple(name.split(".")) for name in [*supposed, *derived]]
+                for schema in sorted({schema for schema, _ in [*kept, *others]} - {"main"}):
+                    connection.execute(f'create schema "{schema}"')
+                for schema, table in kept:
+                    if (schema, table) not in others and schema != "main":
+                        connection.execute(f'create view "{schema}"."{table}" as from kept."{schema}"."{table}"')
+                for name, rows in supposed.items():
+                    connection.register("rows", rows.to_arrow())
+                    connection.execute(f"create table {name} as from rows")
+                    connection.unregister("rows")
+                for name, (sql, params) in derived.items():
+                    connection.execute(f"create table {name} as {sql}", dict(params))
+                yield lambda sql, **params: connection.sql(sql, params=params or None).pl()
+            finally:
+                connection.close()
 
     def print_rows(self, sql: str, *, csv: bool = False) -> None:
         """Run one read-only query and print its rows, by DuckDB itself, so that every type of column can be shown."""

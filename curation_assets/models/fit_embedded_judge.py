@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curation_assets.algorithms.repetition import repetition
+from curation_assets.algorithms.signals import text_signals
 from curation_assets.models.embedders import SentenceTransformerEmbedder
 from curation_assets.models.judges import COEFFICIENTS, standardise
 from curation_assets.progress import logger
@@ -314,7 +314,7 @@ def measure(texts: pl.Series) -> pl.DataFrame:
     import duckdb
 
     records = pl.DataFrame({"record_id": pl.int_range(len(texts), eager=True), "text": texts})
-    incoming = records.select("record_id").hstack(repetition(texts)).to_arrow()
+    incoming = records.select("record_id").hstack(text_signals(texts)).to_arrow()
     with duckdb.connect(":memory:") as connection:
         connection.execute("create schema deduped")
         connection.register("incoming", incoming)

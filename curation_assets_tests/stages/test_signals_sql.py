@@ -8,11 +8,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.repetition import repetition
+from curation_assets.algorithms.signals import text_signals
 from curation_assets.stages.filtered import FilteredConfig
 from curation_assets.tables import tables
 
-THRESHOLDS = FilteredConfig().model_dump(exclude={"short_text_median_words"})
+THRESHOLDS = FilteredConfig().rule_params()
 
 PROSE = (
     "The ferry leaves the harbour twice a day and takes about two hours to reach the island. Most of the people who live "
@@ -36,7 +36,8 @@ def measured(
 ) -> duckdb.DuckDBPyConnection:
     """A database in memory with deduped.records and filtered.signals."""
     connection = duckdb.connect()
-    connection.execute("create schema deduped; create schema filtered")
+    connection.execute("create schema deduped; create schema filtered; create schema contamination")
+    connection.execute("create table contamination.matches (record_id varchar, coverage double)")
     names = ["source_record_id", "source_uri", "source_row", "label", "license", "record_time", "text_hash"]
     records = pl.DataFrame(
         {
@@ -48,7 +49,7 @@ def measured(
     ).with_columns(pl.lit("").alias(name) for name in names)
     connection.register("given", records.to_arrow())
     connection.execute("create table deduped.records as from given")
-    connection.register("incoming", records.select("record_id").hstack(repetition(records["text"])).to_arrow())
+    connection.register("incoming", records.select("record_id").hstack(text_signals(records["text"])).to_arrow())
     connection.execute(f"create table filtered.signals as {tables()['filtered.signals'].sql}")
     return connection
 
@@ -61,7 +62,9 @@ def dropped_by(connection: duckdb.DuckDBPyConnection, **thresholds) -> dict[int,
     """record_id → rules that drop it."""
     rules = tables()["filtered.rules"].sql
     connection.execute(f"create or replace table filtered.rules as {rules}", THRESHOLDS | thresholds)
-    found = connection.execute(tables()["filtered.decisions"].sql, {"short_text_median_words": 50}).fetchall()
+    found = connection.execute(
+        tables()["filtered.decisions"].sql, {"short_text_median_words": 50, "languages": thresholds.get("languages")}
+    ).fetchall()
     assert all(verdict == "drop" and value != threshold for _, verdict, _, value, threshold, _ in found)
     dropped: dict[int, set[str]] = {}
     for record_id, _, rule, *_ in found:
@@ -144,15 +147,16 @@ def test_script_and_language():
         ("이 영화는 정말 재미있게 봤습니다. OST도 최고예요!", "Hangul", "ko"),
         (CHINESE, "Han", "zh"),
         ("これは日本語の文章です。東京都内の図書館で読みました。", "Kana", "ja"),
-        ("Это самый обычный текст на русском языке.", "Cyrillic", "und"),
-        ("هذا نص عادي باللغة العربية", "Arabic", "und"),
-        ("यह हिन्दी में एक साधारण वाक्य है", "Devanagari", "und"),
+        ("Это самый обычный текст на русском языке.", "Cyrillic", "ru"),
+        ("هذا نص عادي باللغة العربية", "Arabic", "ar"),
+        ("यह हिन्दी में एक साधारण वाक्य है", "Devanagari", "hi"),
         ("Αυτό είναι ένα κείμενο", "Greek", "el"),
         ("זה טקסט רגיל", "Hebrew", "he"),
         ("นี่คือข้อความธรรมดา", "Thai", "th"),
-        ("ነጻ ሆነው የተወለዱ ናቸው", "other", "und"),
+        ("ነጻ ሆነው የተወለዱ ናቸው", "other", "am"),
         ("12:30 – 4.5 %", "none", "und"),
-        ("Blue widget cheap widget store", "Latin", "und"),
+        ("Blue widget cheap widget store", "Latin", "en"),
+        ("ㅋㅋㅋ ㅠㅠ", "Hangul", "und"),
     ]
     found = signals(*(text for text, _, _ in expected))
     assert [(row["script"], row["language"]) for row in found] == [
@@ -166,9 +170,9 @@ def test_prose_passes_in_any_script_and_rules_about_english_ask_only_english():
         "탈 수 없는 날이 많다. 그래서 마을 창고에는 밀가루와 기름과 종이가 늘 쌓여 있고 우편물이 한 주 늦게 와도 아무도 놀라지 않는다. "
         "여름에 찾아온 손님은 학생이 아홉 명뿐인 학교와 가게 두 곳, 그리고 열쇠만 부탁하면 누구나 들어갈 수 있는 도서관을 보게 된다."
     )
-    keywords = ", ".join(f"widget{n} cheap gadget{n} store" for n in range(20)) + "."
+    keywords = "cheap used cars, best prices, call now, free shipping, discount tickets, hotel deals, " * 6
     dropped = dropped_by(measured([PROSE, FRENCH, CHINESE, hangul, keywords]))
-    assert dropped.pop(4) == {"gopher_min_stop_words"}
+    assert "gopher_min_stop_words" in dropped.pop(4)
     assert dropped == {}
 
 
@@ -188,6 +192,60 @@ def test_each_rule_drops_what_it_is_for():
     dropped = dropped_by(measured([text for text, _ in expected]))
     missed = [rule for row, (_, rule) in enumerate(expected) if rule not in dropped.get(row, set())]
     assert missed == []
+
+
+def test_a_rule_of_languages_keeps_what_is_asked_for():
+    connection = measured([PROSE, FRENCH, "ㅋㅋㅋ"])
+    assert "language_min_score" not in {rule for rules in dropped_by(connection).values() for rule in rules}
+    by_languages = {
+        tuple(wanted): dropped_by(connection, languages=wanted)
+        for wanted in (["en"], ["fr", "und"], ["en", "fr", "und"])
+    }
+    wrong = {
+        wanted: {record for record, rules in dropped.items() if "language_min_score" in rules}
+        for wanted, dropped in by_languages.items()
+    }
+    assert wrong == {("en",): {1, 2}, ("fr", "und"): {0}, ("en", "fr", "und"): set()}
+    assert "language_min_score" in dropped_by(connection, languages=["en"], min_language_score=1)[0]
+
+
+@pytest.mark.parametrize(
+    "rule_set, text, rule",
+    [
+        ("c4", PROSE.replace(". ", "; ").replace("\n", " ").rstrip("."), "c4_min_sentences"),
+        ("c4", PROSE + "\nif (x) { return the value of it to the caller.", "c4_max_curly_bracket_lines"),
+        ("c4", PROSE + "\nLorem ipsum dolor sit amet consectetur.", "c4_max_lorem_ipsum_lines"),
+        (
+            "refinedweb",
+            PROSE + "\nSIGN IN\nMenu\n12 likes\nREAD ALL OF OUR NEWS HERE",
+            "refinedweb_max_flagged_word_ratio",
+        ),
+        (
+            "korean",
+            "부동산 아파트 매매 전세 월세 시세 강남 분당 판교 광교 대출 금리 상담 전화 문의 무료 할인 " * 4,
+            "korean_min_ending_ratio",
+        ),
+        ("korean", "비가 온다 ㅋㅋㅋㅋㅋㅋ", "korean_max_jamo_ratio"),
+        ("toxicity", "fuck off you piece of shit", "toxicity_max_word_ratio"),
+    ],
+)
+def test_each_set_asked_for_drops_what_it_is_for_and_no_prose(rule_set, text, rule):
+    connection = measured([PROSE, FRENCH, CHINESE, text])
+    assert dropped_by(connection, rule_sets=[rule_set]) == {3: {rule}}
+    assert dropped_by(connection, rule_sets=["gopher_quality"]).get(3, set()).isdisjoint({rule})
+
+
+def test_rules_that_are_off_by_default_are_there_to_be_switched_on():
+    connection = measured([PROSE, "The tranny said it.", "Go and kill yourself.", PROSE + " ( ) , ; : ! ? - " * 12])
+    assert dropped_by(connection, rule_sets=["toxicity"]) == {
+        1: {"toxicity_max_word_ratio"},
+        2: {"toxicity_max_word_ratio"},
+    }
+    switched_on = dropped_by(
+        connection, rule_sets=["toxicity"], max_toxic_word_ratio=None, max_slur_words=0, max_threat_words=0
+    )
+    assert switched_on == {1: {"toxicity_max_slur_words"}, 2: {"toxicity_max_threat_words"}}
+    assert "datatrove_min_alpha_token_ratio" in dropped_by(connection, min_alpha_token_ratio=0.8)[3]
 
 
 def test_short_texts_and_conversations_are_not_held_to_the_form_of_a_document():
@@ -236,7 +294,7 @@ def test_kept_are_the_records_without_a_decision():
 def test_every_rule_reads_a_signal_that_decisions_compares():
     connection = measured([PROSE])
     dropped_by(connection)
-    compared = set(re.findall(r"signals\.(\w+)::double", tables()["filtered.decisions"].sql))
+    compared = set(re.findall(r"(?:signals|benchmark_coverage)\.(\w+)::double", tables()["filtered.decisions"].sql))
     assert {signal for (signal,) in connection.sql("select signal from filtered.rules").fetchall()} <= compared
 
 

@@ -1,24 +1,25 @@
 -- One row per record of deduped.records: what the rules and the judge want to know of its text, measured once.
--- Definitions follow DataTrove's gopher_quality, gopher_repetition and fineweb filters (Rae et al. 2021, arXiv
--- 2112.11446, appendix A1; Penedo et al. 2024, arXiv 2406.17557, section 3.6). Where they differ:
--- A word is a whitespace-separated token without the punctuation and symbols at its edges; a token of nothing else is
--- no word.
--- DataTrove's tokenizers also make words of clitics ("don't" is two) and, for the ratios, of punctuation: their share
--- of words with a letter is about .1 lower for the same prose.
--- Chinese, Japanese, Thai, Khmer, … put no space between words: there words is half the letters, or a Chinese article
--- would be shorter than 50 words.
+-- Definitions follow DataTrove's gopher_quality, gopher_repetition, c4 and fineweb filters (Rae et al. 2021, arXiv 2112.11446,
+-- appendix A1; Raffel et al. 2020, section 2.2; Penedo et al. 2024, arXiv 2406.17557, section 3.6), and their verdicts
+-- are compared in benchmarks/datatrove_rules.py. There are two readings of a word here:
+-- A token is a word or a punctuation mark as spaCy's English tokenizer takes them apart (algorithms/tokens.py): "don't"
+-- is two. DataTrove's thresholds were set on these, so its rules read …token… signals.
+-- A word is a whitespace-separated token without the punctuation and symbols at its edges, and nothing else is one: the
+-- judge reads these, and so does Gopher's share of words with a letter, for a comma is no word without one.
+-- Chinese, Japanese, Thai, Khmer, … put no space between words: there words and word_tokens are half the letters, or a
+-- Chinese article would be shorter than 50 words.
 -- Lines are trimmed, and only those with text count; DataTrove counts blank lines too for bullets and ellipses.
--- stop_words counts different words in any case, as the paper reads; DataTrove counts occurrences in lower case.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
--- judges a null.
--- incoming(record_id, top_2gram_char_ratio, top_3gram_char_ratio, top_4gram_char_ratio, duplicate_5gram_char_ratio, duplicate_6gram_char_ratio, duplicate_7gram_char_ratio, duplicate_8gram_char_ratio, duplicate_9gram_char_ratio, duplicate_10gram_char_ratio): repeated runs of words, by algorithms/repetition.py; from deduped.records(record_id, text)
+-- judges a null. So are signals of languages a text is not in and of turns it does not have.
+-- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original)
 
 with bared as (
   -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
   select
     records.record_id,
     records.text,
-    incoming.* exclude (record_id),
+    incoming.* exclude (record_id, word_tokens),
+    incoming.word_tokens as incoming_word_tokens,
     length(text) as chars,
     strlen(text) = length(text) as is_ascii,
     trim(regexp_replace(
@@ -42,7 +43,7 @@ with bared as (
 split as (
   select
     *,
-    case when bare = '' then []::varchar[] else string_split(bare, ' ') end as tokens,
+    case when bare = '' then []::varchar[] else string_split(bare, ' ') end as split_tokens,
     case when len(lines) > 1 then list_distinct(lines) else lines end as different_lines,
     case when len(paragraphs) > 1 then list_distinct(paragraphs) else paragraphs end as different_paragraphs,
     chars - length(replace(text, chr(10), '')) as newlines,
@@ -91,10 +92,15 @@ worded as (
   select
     *,
     case
-      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * len(tokens))
-        then greatest(len(tokens), letters // 2)
-      else len(tokens)
+      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * len(split_tokens))
+        then greatest(len(split_tokens), letters // 2)
+      else len(split_tokens)
     end as words,
+    case
+      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * len(split_tokens))
+        then greatest(incoming_word_tokens, letters // 2)
+      else incoming_word_tokens
+    end as word_tokens,
     list_filter(lower_tokens, lambda token: list_contains([
       'the', 'of', 'and', 'to', 'a', 'in', 'is', 'that', 'it', 'for', 'was', 'on', 'are', 'as', 'with', 'be', 'by',
       'this', 'from', 'at', 'or', 'an', 'not', 'have', 'but', 'had', 'has', 'were', 'which', 'you', 'they', 'we',
@@ -106,56 +112,7 @@ worded as (
 ),
 
 function_worded as (
-  select *, len(function_words) / nullif(len(tokens), 0) as stop_word_ratio from worded
-),
-
--- Only Latin text with few English function words is compared with other languages, by ten common words of each.
-guessed as (
-  select
-    *,
-    case
-      when script <> 'Latin' or stop_word_ratio >= .15 then null
-      else list_max(list_transform([
-        {'language': 'en', 'common': ['the', 'of', 'and', 'to', 'is', 'that', 'for', 'with', 'are', 'you']},
-        {'language': 'de', 'common': ['der', 'die', 'und', 'das', 'ist', 'nicht', 'den', 'zu', 'ein', 'auf']},
-        {'language': 'fr', 'common': ['les', 'des', 'et', 'le', 'est', 'une', 'pour', 'dans', 'qui', 'du']},
-        {'language': 'es', 'common': ['los', 'el', 'y', 'las', 'del', 'una', 'por', 'con', 'que', 'en']},
-        {'language': 'it', 'common': ['di', 'il', 'della', 'che', 'è', 'gli', 'per', 'un', 'dei', 'sono']},
-        {'language': 'pt', 'common': ['o', 'e', 'do', 'da', 'os', 'em', 'não', 'uma', 'ao', 'que']},
-        {'language': 'nl', 'common': ['het', 'een', 'van', 'en', 'niet', 'dat', 'zijn', 'op', 'voor', 'te']},
-        {'language': 'sv', 'common': ['och', 'att', 'som', 'är', 'det', 'en', 'på', 'av', 'för', 'inte']},
-        {'language': 'da', 'common': ['og', 'det', 'er', 'som', 'til', 'på', 'ikke', 'af', 'har', 'en']},
-        {'language': 'fi', 'common': ['ja', 'on', 'ei', 'että', 'se', 'hän', 'kuin', 'tai', 'ovat', 'mutta']},
-        {'language': 'pl', 'common': ['i', 'w', 'się', 'nie', 'na', 'z', 'do', 'jest', 'że', 'oraz']},
-        {'language': 'cs', 'common': ['a', 'se', 'na', 'v', 'je', 'že', 'nebo', 'být', 'má', 'k']},
-        {'language': 'hu', 'common': ['a', 'az', 'és', 'hogy', 'nem', 'egy', 'vagy', 'is', 'minden', 'van']},
-        {'language': 'ro', 'common': ['și', 'de', 'în', 'la', 'să', 'care', 'nu', 'este', 'din', 'sau']},
-        {'language': 'tr', 'common': ['ve', 'bir', 'bu', 'için', 'ile', 'de', 'da', 'her', 'veya', 'olarak']},
-        {'language': 'id', 'common': ['dan', 'yang', 'di', 'untuk', 'dengan', 'ini', 'dalam', 'atau', 'tidak', 'dari']},
-        {'language': 'vi', 'common': ['và', 'của', 'có', 'các', 'được', 'không', 'cho', 'là', 'trong', 'người']}
-      ], lambda known: {
-        'hits': len(list_filter(lower_tokens, lambda token: list_contains(known.common, token))),
-        'language': known.language
-      }))
-    end as nearest
-  from function_worded
-),
-
-named as (
-  select
-    *,
-    case
-      when script = 'Hangul' then 'ko'
-      when script = 'Kana' then 'ja'
-      when script = 'Han' then 'zh'
-      when script = 'Greek' then 'el'
-      when script = 'Hebrew' then 'he'
-      when script = 'Thai' then 'th'
-      when script = 'Latin' and nearest is null then 'en'
-      when nearest.hits >= 2 and nearest.hits / len(tokens) >= .08 then nearest.language
-      else 'und'
-    end as language
-  from guessed
+  select *, len(function_words) / nullif(len(split_tokens), 0) as stop_word_ratio from worded
 ),
 
 measured as (
@@ -163,10 +120,11 @@ measured as (
     record_id,
     script,
     language,
+    language_score,
     words,
     chars,
     length(lines) as lines,
-    word_chars / nullif(len(tokens), 0) as mean_word_chars,
+    word_chars / nullif(len(split_tokens), 0) as mean_word_chars,
     (chars - length(replace(text, '#', ''))) / nullif(words, 0) as hash_symbol_ratio,
     ((chars - length(replace(text, '...', ''))) / 3 + chars - length(replace(text, '…', '')))
       / nullif(words, 0) as ellipsis_ratio,
@@ -174,14 +132,18 @@ measured as (
     len(list_filter(lines, lambda line: ends_with(line, '...') or ends_with(line, '…')))
       / nullif(len(lines), 0) as ellipsis_line_ratio,
     case
-      when digits = 0 then len(tokens)
-      else len(list_filter(tokens, lambda token: regexp_matches(token, '\p{L}')))
-    end / nullif(len(tokens), 0) as alpha_word_ratio,
+      when digits = 0 then len(split_tokens)
+      else len(list_filter(split_tokens, lambda token: regexp_matches(token, '\p{L}')))
+    end / nullif(len(split_tokens), 0) as alpha_word_ratio,
     len(list_intersect(function_words, ['the', 'be', 'to', 'of', 'and', 'that', 'have', 'with'])) as stop_words,
     stop_word_ratio,
     len(list_filter(lines, lambda line: length(line) <= 30)) / nullif(len(lines), 0) as short_line_ratio,
     len(list_filter(lines, lambda line: contains('.!?''"…。！？｡”’」』।॥؟۔։။།។', right(line, 1))))
       / nullif(len(lines), 0) as terminal_punctuation_line_ratio,
+    len(list_filter(lines, lambda line: contains(
+      '!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡𐩖𐩗𐽕𐽖'
+      || '𐽗𐽘𐽙𐾆𐾇𐾈𐾉𑁇𑁈𑂾𑂿𑃀𑃁𑅁𑅂𑅃𑇅𑇆𑇍𑇞𑇟𑈸𑈹𑈻𑈼𑊩𑑋𑑌𑗂𑗃𑗉𑗊𑗋𑗌𑗍𑗎𑗏𑗐𑗑𑗒𑗓𑗔𑗕𑗖𑗗𑙁𑙂𑜼𑜽𑜾𑥄𑥆𑩂𑩃𑪛𑪜𑱁𑱂𑻷𑻸𑽃𑽄𖩮𖩯𖫵𖬷𖬸𖭄𖺘𛲟𝪈', right(line, 1)
+    ))) / nullif(len(lines), 0) as terminal_mark_line_ratio,
     (line_chars - length(array_to_string(different_lines, '')))
       / nullif(chars - newlines, 0) as duplicate_line_char_ratio,
     (len(lines) - len(different_lines)) / nullif(len(lines), 0) as duplicate_line_ratio,
@@ -189,31 +151,61 @@ measured as (
     (length(array_to_string(paragraphs, '')) - length(array_to_string(different_paragraphs, '')))
       / nullif(chars, 0) as duplicate_paragraph_char_ratio,
     newlines / nullif(words, 0) as newline_word_ratio,
+    top_2gram_token_ratio,
+    top_3gram_token_ratio,
+    top_4gram_token_ratio,
+    duplicate_5gram_token_ratio,
+    duplicate_6gram_token_ratio,
+    duplicate_7gram_token_ratio,
+    duplicate_8gram_token_ratio,
+    duplicate_9gram_token_ratio,
+    duplicate_10gram_token_ratio,
     top_2gram_char_ratio,
-    top_3gram_char_ratio,
-    top_4gram_char_ratio,
     duplicate_5gram_char_ratio,
-    duplicate_6gram_char_ratio,
-    duplicate_7gram_char_ratio,
-    duplicate_8gram_char_ratio,
-    duplicate_9gram_char_ratio,
-    duplicate_10gram_char_ratio,
-    len(list_distinct(lower_tokens)) / nullif(len(tokens), 0) as unique_word_ratio,
-    len(list_filter(tokens, lambda token: regexp_matches(token, '^\p{Lu}')))
-      / nullif(len(tokens), 0) as capitalized_word_ratio,
+    len(list_distinct(lower_tokens)) / nullif(len(split_tokens), 0) as unique_word_ratio,
+    len(list_filter(split_tokens, lambda token: regexp_matches(token, '^\p{Lu}')))
+      / nullif(len(split_tokens), 0) as capitalized_word_ratio,
     upper_case / nullif(letters, 0) as upper_case_ratio,
     digits / nullif(chars, 0) as digit_ratio,
     punctuation / nullif(chars, 0) as punctuation_ratio,
     (chars - length(replace(text, '!', ''))) / nullif(words, 0) as exclamation_ratio,
     line_chars / nullif(len(lines), 0) as mean_line_chars,
-    (chars - length(replace(text, '://', ''))) / 3 / nullif(words, 0) as url_ratio
-  from named
+    (chars - length(replace(text, '://', ''))) / 3 / nullif(words, 0) as url_ratio,
+    tokens,
+    word_tokens,
+    stop_word_tokens,
+    sentences,
+    mean_word_token_chars,
+    hash_token_ratio,
+    ellipsis_token_ratio,
+    alpha_token_ratio,
+    newline_token_ratio,
+    c4_sentences,
+    c4_dropped_line_ratio,
+    lorem_ipsum_lines,
+    curly_bracket_lines,
+    refinedweb_flagged_word_ratio,
+    toxic_words,
+    toxic_words / nullif(greatest(words, toxic_words), 0) as toxic_word_ratio,
+    slur_words,
+    threat_words,
+    toxicity,
+    korean_ending_ratio,
+    jamo_ratio,
+    request_words,
+    blocked_request_words,
+    response_repeats_request,
+    case
+      when request_hash is not null then count(distinct response_hash) over (partition by request_hash)
+    end as responses_to_request
+  from function_worded
 )
 
 select
   record_id,  -- the record these measurements are of
   script,  -- script of most letters: Latin, Hangul, Han, Kana, Cyrillic, …, 'other'; 'none' without letters
-  language,  -- guess by script and commonest words, ISO 639-1; 'und' where it can't be told
+  language,  -- ISO 639-1 code (-2 or -3 where there is none of two letters); 'und' where it can't be told
+  language_score,  -- the detector's probability of that language; null for 'und'
   words,  -- whitespace-separated tokens not of punctuation alone; half the letters where no spaces
   chars,  -- characters (Unicode code points)
   lines,  -- lines with text
@@ -223,24 +215,27 @@ select
   bullet_line_ratio,  -- share of lines that start with a bullet ('•' or '-')
   ellipsis_line_ratio,  -- share of lines that end in an ellipsis
   alpha_word_ratio,  -- share of words with at least one letter
-  stop_words,  -- how many of Gopher's eight stop words occur
+  stop_words,  -- how many of Gopher's eight stop words occur, in any case
   stop_word_ratio,  -- share of words that are common English function words
   short_line_ratio,  -- share of lines of at most 30 characters
   terminal_punctuation_line_ratio,  -- share of lines that end in terminal punctuation or a closing quote
+  terminal_mark_line_ratio,  -- the same without quotes, by Unicode's sentence terminals of all scripts
   duplicate_line_char_ratio,  -- share of characters in lines that repeat an earlier line
   duplicate_line_ratio,  -- share of lines that repeat an earlier line
   duplicate_paragraph_ratio,  -- share of paragraphs (blank line between) that repeat an earlier one
   duplicate_paragraph_char_ratio,  -- share of characters in paragraphs that repeat an earlier one
   newline_word_ratio,  -- newline characters per word
-  top_2gram_char_ratio,  -- share of characters in the most frequent run of 2 words; over 1 if copies overlap
-  top_3gram_char_ratio,  -- the same for 3 words
-  top_4gram_char_ratio,  -- the same for 4 words
-  duplicate_5gram_char_ratio,  -- share of characters in runs of 5 words that occurred before
-  duplicate_6gram_char_ratio,  -- the same for 6 words
-  duplicate_7gram_char_ratio,  -- the same for 7 words
-  duplicate_8gram_char_ratio,  -- the same for 8 words
-  duplicate_9gram_char_ratio,  -- the same for 9 words
-  duplicate_10gram_char_ratio,  -- the same for 10 words
+  top_2gram_token_ratio,  -- share of characters in the most frequent run of 2 tokens; over 1 if copies overlap
+  top_3gram_token_ratio,  -- the same for 3 tokens
+  top_4gram_token_ratio,  -- the same for 4 tokens
+  duplicate_5gram_token_ratio,  -- share of characters in runs of 5 tokens that occurred before
+  duplicate_6gram_token_ratio,  -- the same for 6 tokens
+  duplicate_7gram_token_ratio,  -- the same for 7 tokens
+  duplicate_8gram_token_ratio,  -- the same for 8 tokens
+  duplicate_9gram_token_ratio,  -- the same for 9 tokens
+  duplicate_10gram_token_ratio,  -- the same for 10 tokens
+  top_2gram_char_ratio,  -- share of characters in the most frequent run of 2 words between spaces; the judge reads it
+  duplicate_5gram_char_ratio,  -- share of characters in runs of 5 words between spaces that occurred before; the same
   unique_word_ratio,  -- different words (in lower case) per word; falls with length
   capitalized_word_ratio,  -- share of words that begin with a capital letter
   upper_case_ratio,  -- share of letters that are capitals
@@ -248,5 +243,30 @@ select
   punctuation_ratio,  -- share of characters that are punctuation or symbols
   exclamation_ratio,  -- exclamation marks per word
   mean_line_chars,  -- mean characters of a line with text
-  url_ratio  -- '://' per word
+  url_ratio,  -- '://' per word
+  tokens,  -- words and punctuation marks
+  word_tokens,  -- tokens of more than punctuation; half the letters where no spaces
+  stop_word_tokens,  -- how many of Gopher's eight stop words occur, in lower case
+  sentences,  -- sentences, by their terminal marks
+  mean_word_token_chars,  -- mean characters of a token of more than punctuation
+  hash_token_ratio,  -- '#' characters per token
+  ellipsis_token_ratio,  -- ellipses ('...' or '…') per token
+  alpha_token_ratio,  -- share of tokens with a letter; punctuation marks count as tokens without one
+  newline_token_ratio,  -- newline characters per token
+  c4_sentences,  -- sentences in the lines that C4's line rules keep
+  c4_dropped_line_ratio,  -- share of lines that C4's line rules drop
+  lorem_ipsum_lines,  -- lines of prose with "lorem ipsum"
+  curly_bracket_lines,  -- lines of prose with '{'
+  refinedweb_flagged_word_ratio,  -- share of words in lines that RefinedWeb's line rules flag
+  toxic_words,  -- words of the English and Korean lexicons of abuse; null in other languages
+  toxic_word_ratio,  -- the same per word
+  slur_words,  -- those of them that are slurs
+  threat_words,  -- those of them that are threats
+  toxicity,  -- probability of abuse by the classifier fitted on filtered.toxicity_examples; null without
+  korean_ending_ratio,  -- share of Korean words that end in a particle or an ending
+  jamo_ratio,  -- share of letters that are lone jamo (ㅋㅋㅋ); null without Hangul
+  request_words,  -- words of the request of a record with turns
+  blocked_request_words,  -- words in it that ask for more than text (image, graph, …)
+  response_repeats_request,  -- 1 if its response is the beginning or the end of its request, else 0
+  responses_to_request  -- how many different responses records give to that request
 from measured

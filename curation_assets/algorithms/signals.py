@@ -1,0 +1,40 @@
+"""All that Python measures of texts for `filtered.signals`, in one place; each signal is explained where it is made."""
+
+import polars as pl
+
+from curation_assets.algorithms.instructions import instruction_signals
+from curation_assets.algorithms.korean import korean_signals
+from curation_assets.algorithms.language import languages
+from curation_assets.algorithms.token_signals import token_signals
+from curation_assets.algorithms.toxicity import toxic_words
+from curation_assets.algorithms.web_lines import c4_lines, refinedweb_lines
+
+
+def text_signals(
+    texts: pl.Series,
+    requests: pl.Series | None = None,
+    responses: pl.Series | None = None,
+    toxicity: pl.Series | None = None,
+) -> pl.DataFrame:
+    """Return one row per text, in order.
+
+    `requests` and `responses`: what was asked and answered, null where a text has no turns; without them all are null.
+    `toxicity`: the probability a classifier fitted on the user's labels gives, null where there is none.
+
+    Raises as `token_signals` does.
+    """
+    none = pl.Series([None] * len(texts), dtype=pl.String)
+    told = languages(texts)
+    return pl.concat(
+        [
+            told,
+            token_signals(texts),
+            c4_lines(texts).drop("text"),
+            refinedweb_lines(texts).drop("text"),
+            toxic_words(texts, told["language"]),
+            korean_signals(texts),
+            instruction_signals(none if requests is None else requests, none if responses is None else responses),
+            pl.DataFrame({"toxicity": none.cast(pl.Float64) if toxicity is None else toxicity}),
+        ],
+        how="horizontal",
+    )

@@ -1,0 +1,10 @@
+-- One row per record of a list: the beginning of its text.
+-- $record_ids: the records
+-- $chars: characters of the text
+select
+  record_id,                      -- our id of the record
+  source,                         -- its source
+  left(text, $chars) as beginning,  -- the beginning of its text
+  length(text) > $chars as is_cut   -- whether there is more
+from deduped.records
+where list_contains($record_ids::varchar[], record_id)
