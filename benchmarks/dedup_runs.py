@@ -76,7 +76,9 @@ def _ours():  # noqa: ANN202
     from curation_assets.algorithms.minhash import candidates, sketches, verified
     from curation_assets.algorithms.shingles import shingle
 
-    sketches(pa.array(["one text"]))  # loads the compiled kernels and makes the table of characters, as imports do for others
+    sketches(
+        pa.array(["one text"])
+    )  # loads the compiled kernels and makes the table of characters, as imports do for others
 
     def clusters(corpus: Path) -> np.ndarray:
         # Two readings, as the stage `deduped` makes them: sketches of all, shingles of those that may be duplicates.
@@ -138,7 +140,8 @@ def _daft():  # noqa: ANN202
         frame = daft.from_arrow(pq.read_table(corpus, columns=["text"]).append_column("document", [np.arange(n)]))
         text = col("text").normalize(remove_punct=True, lowercase=True, nfd_unicode=False, white_space=True)
         sketched = frame.select(
-            "document", text.minhash(num_hashes=LENGTH, ngram_size=WORDS, seed=1, hash_function="xxhash").alias("sketch")
+            "document",
+            text.minhash(num_hashes=LENGTH, ngram_size=WORDS, seed=1, hash_function="xxhash").alias("sketch"),
         ).to_arrow()
         sketches = sketched["sketch"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, LENGTH)
         document = sketched["document"].to_numpy()
@@ -220,7 +223,9 @@ def _datatrove():  # noqa: ANN202
                 [MinhashDedupCluster(f"{folder}/buckets", f"{folder}/removed", config=config, save_cluster_id=True)],
             ]
             for tasks, pipeline in zip((1, BANDS, 1), steps, strict=True):
-                LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=f"{folder}/logs{tasks}{len(pipeline)}").run()
+                LocalPipelineExecutor(
+                    pipeline, tasks=tasks, workers=1, logging_dir=f"{folder}/logs{tasks}{len(pipeline)}"
+                ).run()
             labels = np.arange(pq.read_metadata(corpus).num_rows) + 2**40
             for file in Path(folder, "removed").glob("*.clusters"):
                 found = np.frombuffer(file.read_bytes(), "<u4").reshape(-1, 2)

@@ -132,17 +132,20 @@ def sketch_missing(warehouse: Warehouse, settings: Settings) -> int:
     wanted = {"sketch": settings.sketch, "passages": settings.passages}
     if not warehouse.has_table("deduped.exchanges"):
         with warehouse.transaction(stage="deduped", run_id="") as commit:
-            commit.append("deduped.sketches", _sketch_rows(pa.array([], pa.string()), settings, sketches(pa.array([], pa.string()))))
-            commit.append("deduped.passages", _passage_rows(pa.array([], pa.string()), passages(pa.array([], pa.string()))))
+            commit.append(
+                "deduped.sketches",
+                _sketch_rows(pa.array([], pa.string()), settings, sketches(pa.array([], pa.string()))),
+            )
+            commit.append(
+                "deduped.passages", _passage_rows(pa.array([], pa.string()), passages(pa.array([], pa.string())))
+            )
             commit.append("deduped.exchanges", pl.DataFrame([], schema=EXCHANGES))
     with warehouse.spooled(MISSING_TEXTS, **wanted) as missing:
         report, done = reporter("deduped: sketches", "texts", missing.rows), 0
         for chunk in _chunks(missing):
             texts = [batch["text"] for batch in chunk]
             hashes = pa.concat_arrays([batch["text_hash"].cast(pa.string()) for batch in chunk])
-            found = sketches(
-                texts, words=settings.words, bands=settings.bands, rows=settings.rows, seed=settings.seed
-            )
+            found = sketches(texts, words=settings.words, bands=settings.bands, rows=settings.rows, seed=settings.seed)
             with warehouse.transaction(stage="deduped", run_id="") as commit:
                 commit.append_absent("deduped.sketches", _sketch_rows(hashes, settings, found), ("text_hash", "sketch"))
                 if settings.passages:
@@ -215,7 +218,8 @@ def exchange_row(record_id: str, kind: str, original: str) -> tuple[str, str, st
     """
     asked, answered = (said.casefold().split() for said in exchange(conversation(kind, original)))
     request, answer = (
-        hashlib.md5(" ".join(said).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest() for said in (asked, answered)
+        hashlib.md5(" ".join(said).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+        for said in (asked, answered)
     )
     return record_id, request, answer, len(answered)
 

@@ -306,7 +306,11 @@ def _name_erased(connection: "duckdb.DuckDBPyConnection", columns: dict[str, Col
     )
     connection.unregister("erased_frame")
     mine, others = [], []
-    of_texts = [("cleaned.records", "text_hash"), ("cleaned.records", "raw_text_hash"), ("deduped.shortened", "text_hash")]
+    of_texts = [
+        ("cleaned.records", "text_hash"),
+        ("cleaned.records", "raw_text_hash"),
+        ("deduped.shortened", "text_hash"),
+    ]
     for name, column in [*of_texts, ("raw.records", None)]:
         if name in columns:
             value = column or "left(sha256(text), 32)"

@@ -68,9 +68,7 @@ def run(warehouse: Warehouse, given: Settings) -> dict:
 
 
 def tables_of(warehouse: Warehouse) -> tuple[list, list]:
-    return tuple(
-        warehouse.query(f"select * from deduped.{name} order by all").rows() for name in ("pairs", "compared")
-    )
+    return tuple(warehouse.query(f"select * from deduped.{name} order by all").rows() for name in ("pairs", "compared"))
 
 
 def rebuilt(folder, rows: list[tuple[int, str]], given: Settings) -> tuple[list, list]:
@@ -85,7 +83,9 @@ steps = st.lists(st.sets(st.integers(0, 39), max_size=12), min_size=1, max_size=
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sets(st.integers(0, 39), min_size=5), steps, st.sampled_from(["longest", "newest", "first", "highest_quality"]))
+@given(
+    st.sets(st.integers(0, 39), min_size=5), steps, st.sampled_from(["longest", "newest", "first", "highest_quality"])
+)
 def test_batch_by_batch_is_as_all_at_once(tmp_path_factory, first, changes, survivor):
     """Each step brings some records and takes those away that were there: new texts, superseded ones, better ranked ones."""
     folder = tmp_path_factory.mktemp("batches")
@@ -111,7 +111,9 @@ def test_only_what_is_new_and_what_it_touches_is_read_again(tmp_path):
     hold(warehouse, [*enumerate(TEXTS), *lone, (200, f"{lone[7][1]} and more"), (201, "something else entirely")])
     new = run(warehouse, DEFAULT)
     assert [new[name] for name in ("texts_sketched", "records_compared_again", "texts_read_to_verify")] == [2, 3, 2]
-    pairs = warehouse.query("select record_id, matched_record_id, kind from deduped.pairs where matched_record_id = 'r200'")
+    pairs = warehouse.query(
+        "select record_id, matched_record_id, kind from deduped.pairs where matched_record_id = 'r200'"
+    )
     assert pairs.rows() == [("r107", "r200", "near")]
     other = run(warehouse, DEFAULT._replace(min_jaccard=0.9))
     assert other["texts_sketched"] == 0
@@ -123,11 +125,15 @@ def test_what_was_dropped_for_an_erased_record_is_decided_anew(tmp_path):
     warehouse = Warehouse(database=str(tmp_path / "erased.duckdb"))
     hold(warehouse, list(enumerate(TEXTS)))
     run(warehouse, DEFAULT)
-    kept = warehouse.value("select min(matched_record_id) as id from deduped.pairs where matched_record_id not in (select record_id from deduped.pairs)")
+    kept = warehouse.value(
+        "select min(matched_record_id) as id from deduped.pairs where matched_record_id not in (select record_id from deduped.pairs)"
+    )
     with warehouse.get_connection() as connection:
         for table in ("compared", "pairs"):
             connection.execute(f"delete from deduped.{table} where record_id = $kept", {"kept": kept})
-        connection.execute("update deduped.pairs set matched_record_id = 'erased-1' where matched_record_id = $kept", {"kept": kept})
+        connection.execute(
+            "update deduped.pairs set matched_record_id = 'erased-1' where matched_record_id = $kept", {"kept": kept}
+        )
     left = [(number, text) for number, text in enumerate(TEXTS) if f"r{number}" != kept]
     hold(warehouse, left)
     run(warehouse, DEFAULT)
@@ -143,7 +149,9 @@ def test_survivors_are_chosen_as_declared_and_the_order_of_records_plays_no_part
     )
     results = []
     for name in ("one", "other"):
-        warehouse = Warehouse(database=str(tmp_path / f"{name}.duckdb"), connection_config={"threads": 1 if name == "one" else 2})
+        warehouse = Warehouse(
+            database=str(tmp_path / f"{name}.duckdb"), connection_config={"threads": 1 if name == "one" else 2}
+        )
         rows = list(enumerate(TEXTS))
         random.Random(name).shuffle(rows)
         hold(warehouse, rows)
@@ -164,7 +172,10 @@ def test_survivors_are_chosen_as_declared_and_the_order_of_records_plays_no_part
     rank = pl.Series([order.index(k) for k in range(40)]).to_numpy()
     plain = duplicates(pl.Series(TEXTS).to_arrow(), rank, words=2, bands=20, rows=3, min_jaccard=0.6)
     expected = {(f"r{a}", f"r{b}", s, kind) for a, b, s, kind in plain.rows()}
-    assert {row[:4] for row in warehouse.query("select record_id, matched_record_id, similarity, kind from deduped.pairs").rows()} == expected
+    assert {
+        row[:4]
+        for row in warehouse.query("select record_id, matched_record_id, similarity, kind from deduped.pairs").rows()
+    } == expected
     assert len(expected) > 15
 
 

@@ -122,11 +122,20 @@ def _passages(
                 paragraph_hash = mixed(paragraph_hash ^ h) + _STEP
                 paragraph_chars = char - paragraph_start
                 if said >= min_chars:
-                    hashes[filled], starts[filled], chars[filled], is_paragraph[filled] = mixed(h), line_start, char - line_start, 0
+                    hashes[filled], starts[filled], chars[filled], is_paragraph[filled] = (
+                        mixed(h),
+                        line_start,
+                        char - line_start,
+                        0,
+                    )
                     filled += 1
             if not said or is_last:
                 if lines_in > 1 and paragraph_said >= min_chars:
-                    hashes[filled], starts[filled], chars[filled] = mixed(paragraph_hash), paragraph_start, paragraph_chars
+                    hashes[filled], starts[filled], chars[filled] = (
+                        mixed(paragraph_hash),
+                        paragraph_start,
+                        paragraph_chars,
+                    )
                     is_paragraph[filled] = 1
                     filled += 1
                 lines_in = 0

@@ -11,7 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numba import njit, types
 
-from curation_assets.algorithms.words import BYTES, INTS, Slab, code_point_classes, mixed, next_plain_word, next_word, slabs
+from curation_assets.algorithms.words import (
+    BYTES,
+    INTS,
+    Slab,
+    code_point_classes,
+    mixed,
+    next_plain_word,
+    next_word,
+    slabs,
+)
 
 # 64-bit odd multipliers with no structure (splitmix64's finaliser, Knuth's MMIX generator, the fractional parts of
 # square roots). Only their being odd and different matters.

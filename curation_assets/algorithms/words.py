@@ -131,9 +131,7 @@ def words(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array]) -> Iterator[Wo
         yield Words(hashes[:found].copy(), offsets, ends[:found].copy(), data[:n_bytes].copy())
 
 
-def slabs(
-    texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], *, normalized: bool = True
-) -> Iterator[Slab]:
+def slabs(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], *, normalized: bool = True) -> Iterator[Slab]:
     """Check the texts and yield them ready for the kernels, about `SLAB_BYTES` at a time; raises as `words` does.
 
     normalized=False leaves out the normalised forms, for kernels that read the texts as they stand.
@@ -142,7 +140,9 @@ def slabs(
     for array in _arrays(texts):
         for part in _slices(_checked(array, first)):
             data, offsets = _buffers(part)
-            rows = np.flatnonzero(_unsettled(data, offsets, code_point_classes())) if normalized else np.empty(0, np.int64)
+            rows = (
+                np.flatnonzero(_unsettled(data, offsets, code_point_classes())) if normalized else np.empty(0, np.int64)
+            )
             normal_data, normal_offsets = _buffers(_normalized(part, rows)) if len(rows) else (data, offsets[:1])
             normal_row = np.full(len(part), -1, np.int64)
             normal_row[rows] = np.arange(len(rows))

@@ -102,10 +102,12 @@ class DedupedConfig(dg.Config):
         description="Shorter answers (yes, a class, a number) may be the same without conflict.",
     )
     drop_same_instruction: bool = Field(
-        default=False, description="Of records with one instruction and several answers keep the one that survivor puts first."
+        default=False,
+        description="Of records with one instruction and several answers keep the one that survivor puts first.",
     )
     drop_same_answer: bool = Field(
-        default=False, description="Of records with one answer to several instructions keep the one that survivor puts first."
+        default=False,
+        description="Of records with one answer to several instructions keep the one that survivor puts first.",
     )
     seed: int = Field(default=0, description="Seed of the MinHash permutations.")
 

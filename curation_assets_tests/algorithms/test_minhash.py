@@ -167,7 +167,10 @@ def test_each_dropped_record_has_one_pair_with_a_kept_one():
 
 @settings(deadline=None)
 @given(
-    st.sets(st.integers(0, 2**64 - 1), min_size=1, max_size=300), st.integers(0, 300), st.integers(0, 300), st.floats(0.01, 1)
+    st.sets(st.integers(0, 2**64 - 1), min_size=1, max_size=300),
+    st.integers(0, 300),
+    st.integers(0, 300),
+    st.floats(0.01, 1),
 )
 def test_the_bounds_before_merging_never_rule_out_a_pair_that_reaches_the_threshold(values, a, b, at_least):
     """Sets of any sizes, so that odd sketches of unlike lengths are folded; their elements share low bits now and then."""

@@ -51,7 +51,9 @@ def test_passages_are_those_of_plain_python(texts):
 
 
 def test_slabs_change_nothing():
-    texts = pa.array(["the first line of them is long enough\n\nand so is the second of them here", "", "z" * 31 + "\n" + "y" * 31])
+    texts = pa.array(
+        ["the first line of them is long enough\n\nand so is the second of them here", "", "z" * 31 + "\n" + "y" * 31]
+    )
     whole = passages(texts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curation_assets.algorithms.words.SLAB_BYTES", 1)

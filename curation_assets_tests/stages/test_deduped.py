@@ -67,16 +67,20 @@ def test_by_default_copies_go_and_the_rest_is_reported(warehouse, sources):
     repeated = warehouse.query("select source_record_id, unit, times, start from deduped.repeated_passages")
     assert repeated.rows() == [("repeats", "line", 3, 0)]
     shared = warehouse.query("select records, unit, source_record_id, excerpt from deduped.shared_paragraphs")
-    assert shared["records"].to_list() == [6]  # d2 to d5, near and bare: not in what is dropped, nor in the copy, which shouts
+    assert shared["records"].to_list() == [
+        6
+    ]  # d2 to d5, near and bare: not in what is dropped, nor in the copy, which shouts
     assert shared["excerpt"].to_list() == [COOKIES]
-    conflicts = warehouse.query("select kind, source_record_id, is_best from deduped.instruction_conflicts order by 1, 2")
+    conflicts = warehouse.query(
+        "select kind, source_record_id, is_best from deduped.instruction_conflicts order by 1, 2"
+    )
     assert [row[:2] for row in conflicts.rows()] == [
         ("same_answer", "i3"), ("same_answer", "i4"), ("same_instruction", "i1"), ("same_instruction", "i2"),
     ]  # fmt: skip
     assert warehouse.rows("deduped.shortened") == 0
-    assert warehouse.value("select count(*) as n from deduped.records join cleaned.records using (record_id, text_hash)") == (
-        warehouse.rows("deduped.records")
-    )
+    assert warehouse.value(
+        "select count(*) as n from deduped.records join cleaned.records using (record_id, text_hash)"
+    ) == (warehouse.rows("deduped.records"))
     assert "same\\_answer" in page["duplicates_by_kind"].value
     assert "near" in page["weakest_pairs"].value
     assert "none" in page["comparisons_skipped"].value
@@ -84,7 +88,12 @@ def test_by_default_copies_go_and_the_rest_is_reported(warehouse, sources):
 
 def test_removal_shortens_documents_and_what_is_then_the_same_goes(warehouse, sources):
     deduplicate(
-        warehouse, sources, shared_paragraph_records=4, remove_repeated_passages=True, remove_shared_paragraphs=True, min_jaccard=0.9
+        warehouse,
+        sources,
+        shared_paragraph_records=4,
+        remove_repeated_passages=True,
+        remove_shared_paragraphs=True,
+        min_jaccard=0.9,
     )
     texts = dict(
         warehouse.query("select source_record_id, text from deduped.records where kind = 'document'").iter_rows()
@@ -102,7 +111,12 @@ def test_removal_shortens_documents_and_what_is_then_the_same_goes(warehouse, so
     assert len(shortened) >= 6
     before = warehouse.content_hashes(["deduped.records", "deduped.shared_paragraphs", "deduped.shortened"])
     deduplicate(
-        warehouse, sources, shared_paragraph_records=4, remove_repeated_passages=True, remove_shared_paragraphs=True, min_jaccard=0.9
+        warehouse,
+        sources,
+        shared_paragraph_records=4,
+        remove_repeated_passages=True,
+        remove_shared_paragraphs=True,
+        min_jaccard=0.9,
     )
     assert warehouse.content_hashes(before) == before
 
