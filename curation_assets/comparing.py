@@ -293,7 +293,7 @@ def _word_hashes(records: pl.DataFrame) -> np.ndarray:
 
 
 def _ordinal(rank: np.ndarray) -> np.ndarray:
-    """The ranks of some as 0, 1, 2, …"""
+    """Return the ranks of some records counted anew, from 0, without gaps."""
     order = np.empty(len(rank), np.int64)
     order[np.argsort(rank)] = np.arange(len(rank))
     return order
