@@ -45,8 +45,9 @@ def _usage() -> float:
 
 def _batches(corpus: Path):  # noqa: ANN202
     with pq.ParquetFile(corpus) as file:
-        for batch in file.iter_batches(batch_size=10_000, columns=["text"]):
-            yield batch["text"]
+        for group in range(file.num_row_groups):  # over several groups at once, pyarrow holds on to all it has read
+            for batch in file.iter_batches(batch_size=10_000, row_groups=[group], columns=["text"]):
+                yield batch["text"]
 
 
 def _texts(corpus: Path) -> list[str]:

@@ -512,7 +512,8 @@ class Spool:
         with pyarrow.parquet.ParquetFile(self.file()) as file:
             size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
             fitting = SPOOL_BYTES * max(1, file.metadata.num_rows) // max(1, size)
-            yield from file.iter_batches(batch_size=max(1, min(rows, fitting)), columns=columns)
+            for group in range(file.num_row_groups):  # over several groups at once, pyarrow holds on to all it has read
+                yield from file.iter_batches(max(1, min(rows, fitting)), row_groups=[group], columns=columns)
 
     def file(self) -> Path:
         """The finished Parquet file, which `Commit.build` and `append` take as incoming.

@@ -126,7 +126,8 @@ def test_what_was_dropped_for_an_erased_record_is_decided_anew(tmp_path):
     hold(warehouse, list(enumerate(TEXTS)))
     run(warehouse, DEFAULT)
     kept = warehouse.value(
-        "select min(matched_record_id) as id from deduped.pairs where matched_record_id not in (select record_id from deduped.pairs)"
+        "select min(matched_record_id) as id from deduped.pairs "
+        "where matched_record_id not in (select record_id from deduped.pairs)"
     )
     with warehouse.get_connection() as connection:
         for table in ("compared", "pairs"):

@@ -11,7 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numba import njit, types
 
-from curation_assets.algorithms.words import BYTES, INTS, Slab, code_point_classes, mixed, next_word, slabs
+from curation_assets.algorithms.words import (
+    BYTES,
+    INTS,
+    Slab,
+    code_point_classes,
+    mixed,
+    next_plain_word,
+    next_word,
+    slabs,
+)
 
 # 64-bit odd multipliers with no structure (splitmix64's finaliser, Knuth's MMIX generator, the fractional parts of
 # square roots). Only their being odd and different matters.
@@ -183,6 +192,7 @@ def _shingle_records(
         row = normal_row[record]
         if row >= 0:
             data, i, end = normal_data, normal_offsets[row], normal_offsets[row + 1]
+        into = unsorted if as_sets else hashes[filled:]
         recent[:] = _NOTHING
         oldest = 0
         count = 0
@@ -191,9 +201,13 @@ def _shingle_records(
         all_1, all_2 = _SEED_1, _SEED_2
         word_end = np.int64(-1)
         while True:
-            start, i, word_end, h_1, h_2 = next_word(data, i, end, word_end, classes)
-            if start >= end:
-                break
+            start, plain_end, h_1, h_2 = next_plain_word(data, i, end)
+            if plain_end >= 0:
+                i = word_end = plain_end
+            else:
+                start, i, word_end, h_1, h_2 = next_word(data, start, end, word_end, classes)
+                if start >= end:
+                    break
             # Into the record's hash and the window of the last words.
             all_1 = (all_1 ^ h_1) * _WORD_1
             all_1 ^= all_1 >> _SHIFT
@@ -204,7 +218,7 @@ def _shingle_records(
             oldest = oldest + 1 if oldest + 1 < words else 0
             count += 1
             if count >= words:
-                unsorted[found] = mixed(window)
+                into[found] = mixed(window)
                 found += 1
         if count == 0:
             for k in range(raw_offsets[record], raw_offsets[record + 1]):
@@ -213,13 +227,12 @@ def _shingle_records(
             all_1 ^= _WORDLESS
             window = all_1
         if found == 0:
-            unsorted[0] = mixed(window ^ (np.uint64(count + 1) * _SHORT))
+            into[0] = mixed(window ^ (np.uint64(count + 1) * _SHORT))
             found = 1
         word_hash[record, 0], word_hash[record, 1] = mixed(all_1), mixed(all_2)
         n_words[record] = count
         if as_sets:
             filled += _sort_unique(unsorted[:found], hashes[filled : filled + found], places)
         else:
-            hashes[filled : filled + found] = unsorted[:found]
             filled += found
         ends[record] = filled

@@ -64,6 +64,14 @@ _BYTE_1, _BYTE_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x5851F42D4C957F2D)
 _SEED_1, _SEED_2 = np.uint64(0xBB67AE8584CAA73B), np.uint64(0x3C6EF372FE94F82B)
 _SHIFT = np.uint64(32)
 
+READ_AS = np.zeros(256, np.uint8)
+"""Per byte: what an ASCII letter, digit or `_` is read as; 1 for an ASCII separator but `-`; 0 for what `next_word` must look at."""
+for _byte in range(128):
+    if chr(_byte).isalnum() or chr(_byte) == "_":
+        READ_AS[_byte] = ord(chr(_byte).lower())
+    elif chr(_byte) == "`" or (unicodedata.category(chr(_byte))[0] in "PZC" and chr(_byte) not in "-*/%#&@"):
+        READ_AS[_byte] = 1
+
 SLAB_BYTES = 8_000_000  # texts are hashed this many bytes at a time, which bounds the scratch space
 
 BYTES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -369,6 +377,30 @@ def next_word(
     h_1 = (h_1 ^ (h_1 >> _SHIFT)) * _MIX_1
     h_1 ^= h_1 >> _SHIFT
     return start, i, word_end, h_1, h_2
+
+
+@njit(inline="always")
+def next_plain_word(data: np.ndarray, i: int, end: int) -> tuple[int, int, np.uint64, np.uint64]:
+    """`next_word` where the next word is of ASCII letters and digits alone, as most are; it takes half the time.
+
+    Returns (start, i, hash, hash); i is -1 if the next word is none of those and must be looked for from `start` on.
+    """
+    while i < end and READ_AS[data[i]] == 1:
+        i += 1
+    start = i
+    h_1, h_2 = _SEED_1, _SEED_2
+    while i < end:
+        read_as = READ_AS[data[i]]
+        if read_as < 2:
+            break
+        h_1 = (h_1 ^ np.uint64(read_as)) * _BYTE_1
+        h_2 = (h_2 ^ np.uint64(read_as)) * _BYTE_2
+        i += 1
+    if i == start or (i < end and data[i] >= 0x80):
+        i = -1
+    h_1 = (h_1 ^ (h_1 >> _SHIFT)) * _MIX_1
+    h_1 ^= h_1 >> _SHIFT
+    return start, i, h_1, h_2
 
 
 @njit(
