@@ -285,8 +285,8 @@ def _personal_data(chosen: Mapping[str, Any] | None) -> Iterator[str]:
     left = [type for type in TYPES if actions.get(type) in (None, "ignore", "keep")]
     yield (
         f"Personal data and secrets were looked for by patterns and check digits{' and a model' if 'person' in actions else ''} ({told})."
-        f"{' Left in the texts: ' + ', '.join(left) + '.' if left else ''} Postal addresses, dates of birth and what is spelled out are not "
-        "recognised, so some personal data may be left."
+        f"{' Left in the texts: ' + ', '.join(left) + '.' if left else ''} Postal addresses, dates of birth and what is spelled out are "
+        "not recognised, so some personal data may be left."
     )
 
 
