@@ -210,6 +210,9 @@ def _stage_lines(warehouse: Warehouse, stage: str, verdicts: pl.DataFrame, recor
         steps = warehouse.query("select cleaning_steps from cleaned.records where record_id = $id", id=record_id)
         names = steps["cleaning_steps"].explode().drop_nulls().to_list()
         yield f"  steps: {', '.join(names) or 'none; the text was in order'}"
+        if "pii" in names:
+            found = ask(warehouse, "pii_of_record", record_id=record_id)
+            yield f"  personal data: {'; '.join(f'{n:,} × {type}, {action}' for type, action, n in found.iter_rows())}"
     if stage == "deduped":
         copies = ask(warehouse, "duplicates_of_record", record_id=record_id)
         for copy in copies.head(SHOWN_DUPLICATES).iter_rows(named=True):

@@ -39,12 +39,11 @@ KNOWN_LIMITS = (
 )
 
 PII_LIMITS = (
-    "Not recognised: postal addresses, dates of birth, ages, passports, driving licences, licence plates, health data and other "
-    'special categories, names without a model, user names, what is spelled out ("jane at example dot org"), phone numbers of '
-    "countries that were not chosen or without separators, national ids but those of Korea, the US and the UK. What owners' ids, "
-    "file names and labels say is not counted; in a release e-mail addresses and secrets are masked in ids and file names. On "
-    "1,500 labelled sentences (benchmarks/pii.py) recall was 1 for e-mail, cards, IBAN, IP and US social security numbers, .89 for "
-    "phones, precision 1."
+    "Not recognised: postal addresses, dates of birth, ages, passports, driving licences, licence plates, health data and other special "
+    "categories, names without a model, user names, what is spelled out (jane at example dot org), phone numbers of countries that "
+    "were not chosen or without separators, national ids but those of Korea, the US and the UK. What owners' ids, file names and labels "
+    "say is not counted; in a release e-mail addresses and secrets are masked in ids and file names. On 1,500 labelled sentences "
+    "(benchmarks/pii.py) recall was 1 for e-mail, cards, IBAN, IP and US social security numbers, .89 for phones, precision 1."
 )
 
 CLEANED_CONFIG = "select arg_max(config, finished_at)::varchar as config from ledger.runs where stage = 'cleaned'"

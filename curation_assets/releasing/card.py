@@ -4,12 +4,13 @@ What the prose says comes from the database; texts of records are not in it, but
 from outside are escaped.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import yaml
 
+from curation_assets.algorithms.pii import TYPES
 from curation_assets.pages import markdown_cell, markdown_table
 from curation_assets.releasing.data_files import DataFile
 from curation_assets.releasing.manifest import Manifest
@@ -279,7 +280,32 @@ def limits(manifest: Manifest, facts: Facts) -> Iterator[str]:
     if "embedded" in facts.judges["judge"].to_list():
         yield "The embedded judge knows well-formed English prose from poor text; it judges no facts and no other language."
     yield "Duplicates were sought by words (and by meaning only where the selection says so): paraphrases may cross splits."
-    yield "Personal data in the texts were not searched for."
+    yield from _personal_data(facts.stages["cleaned"]["config"].get("pii"))
+
+
+def _personal_data(chosen: Mapping[str, Any] | None) -> Iterator[str]:
+    """What was done about personal data, from the settings of the run that cleaned the texts."""
+    actions = (
+        {type: chosen.get(type) for type in TYPES if type != "person" or chosen.get("names_model")} if chosen else {}
+    )
+    done = {
+        told: [type for type, action in actions.items() if action == of]
+        for of, told in (
+            ("mask", "masked"),
+            ("pseudonymise", "replaced by pseudonyms"),
+            ("drop", "a reason to drop the record"),
+        )
+    }
+    if not any(done.values()):
+        yield "Personal data in the texts were not searched for, or were left in them."
+        return
+    told = "; ".join(f"{words}: {', '.join(types)}" for words, types in done.items() if types)
+    left = [type for type in TYPES if actions.get(type) in (None, "ignore", "keep")]
+    yield (
+        f"Personal data and secrets were looked for by patterns and check digits{' and a model' if 'person' in actions else ''} ({told})."
+        f"{' Left in the texts: ' + ', '.join(left) + '.' if left else ''} Postal addresses, dates of birth and what is spelled out are "
+        "not recognised, so some personal data may be left."
+    )
 
 
 def _limits(manifest: Manifest, facts: Facts) -> Iterator[str]:
