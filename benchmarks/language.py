@@ -111,13 +111,15 @@ def main() -> None:
         "200 characters": {code: pieces(text, 200) for code, text in texts.items()},
         "whole": {code: [text] for code, text in texts.items()},
     }
-    print(f"{'detector':24} {'length':16} {'accuracy':>9} {'worst':>14} {'records/CPU-s':>14}")
+    print(
+        f"{'detector':24} {'length':16} {'accuracy':>9} {'worst':>14} {'records/CPU-s':>14} {'told':>8} {'right of told':>14}"
+    )
     for name, detect in detectors().items():
         detect(["warm up the model with a sentence of English"])
         for length, by_language in lengths.items():
             if name == "lingua" and length == "whole":
                 continue  # a minute for nothing: it is right at 200 characters
-            accuracy, seconds, n = {}, 0.0, 0
+            accuracy, seconds, n, told, right = {}, 0.0, 0, 0, 0
             for code, some in by_language.items():
                 some = some[:200]
                 started = time.process_time()
@@ -125,10 +127,12 @@ def main() -> None:
                 seconds += time.process_time() - started
                 n += len(some)
                 accuracy[code] = np.mean([answer == code for answer, _ in answers])
+                told += sum(answer != "und" for answer, _ in answers)
+                right += sum(answer == code for answer, _ in answers)
             worst = min(accuracy, key=accuracy.get)
             print(
                 f"{name:24} {length:16} {np.mean(list(accuracy.values())):9.4f} "
-                f"{f'{worst} {accuracy[worst]:.3f}':>14} {n / max(seconds, 1e-9):14,.0f}"
+                f"{f'{worst} {accuracy[worst]:.3f}':>14} {n / max(seconds, 1e-9):14,.0f} {told / n:8.3f} {right / max(told, 1):14.4f}"
             )
 
 
