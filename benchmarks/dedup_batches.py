@@ -57,7 +57,9 @@ def hold(warehouse: Warehouse, corpus: Path, rows: int) -> None:
             "where $everything or file_row_number % 101 > 0",
             {"everything": rows == pq.read_metadata(corpus).num_rows},
         )
-        connection.execute("create or replace table raw.records as select record_id, kind, '{}' as original from cleaned.records")
+        connection.execute(
+            "create or replace table raw.records as select record_id, kind, '{}' as original from cleaned.records"
+        )
 
 
 def write(warehouse: Warehouse, found: Comparison) -> None:
@@ -67,9 +69,17 @@ def write(warehouse: Warehouse, found: Comparison) -> None:
         commit.build("deduped.compared", found.records)
         commit.build("deduped.pairs", found.pairs)
         commit.build("deduped.repeated_passages", passages=True)
-        commit.build("deduped.shared_paragraphs", **{name: config[name] for name in ("passages", "shared_paragraph_records")})
-        commit.build("deduped.instruction_conflicts", **{name: config[name] for name in ("instruction_conflicts", "min_answer_words")})
-        commit.build("deduped.shortened", **{name: config[name] for name in ("remove_repeated_passages", "remove_shared_paragraphs")})
+        commit.build(
+            "deduped.shared_paragraphs", **{name: config[name] for name in ("passages", "shared_paragraph_records")}
+        )
+        commit.build(
+            "deduped.instruction_conflicts",
+            **{name: config[name] for name in ("instruction_conflicts", "min_answer_words")},
+        )
+        commit.build(
+            "deduped.shortened",
+            **{name: config[name] for name in ("remove_repeated_passages", "remove_shared_paragraphs")},
+        )
         commit.notes = found.notes
         account = {"run_id": "run", "stage": "deduped", "code_version": "2", "config": "{}", "config_hash": ""}
         commit.write_run_row(account, "deduped.compared", datetime.now(timezone.utc), None)
