@@ -155,7 +155,9 @@ def near_duplicates(
     """
     order = _best_first(rank, len(shingles.offsets) - 1)
     keys = _keys(shingles, order, bands, rows, seed)
-    return _near_duplicates(shingles, np.arange(len(order)), order, keys, min_jaccard, max_comparisons)[0]
+    return _near_duplicates(
+        shingles, np.arange(len(order)), order, keys, min_jaccard, max_comparisons, np.zeros(len(order), bool)
+    )[0]
 
 
 def duplicates(
@@ -237,6 +239,12 @@ def candidates(sketches: Sketches) -> np.ndarray:
     return is_shared[first]
 
 
+def has_twin(sketches: Sketches) -> np.ndarray:
+    """Return bool[n]: whether another record has the same words."""
+    first = _first_of_words(sketches.word_hash)
+    return np.bincount(first, minlength=len(first))[first] > 1
+
+
 def verified(
     sketches: Sketches,
     rank: np.ndarray,
@@ -247,12 +255,14 @@ def verified(
     exact: bool = True,
     near: bool = True,
     max_comparisons: int = MAX_COMPARISONS,
+    is_kept: np.ndarray | None = None,
 ) -> Found:
     """Return the duplicates among records whose sketches are known, and the shingles of those that `candidates` names.
 
     row: int64[n], where each record's shingles are in `shingles`; any number where they are not needed. Several records
     may share a row. exact=False takes records of the same words for near-duplicates of similarity 1, near=False finds
-    only them. See `duplicates` for the pairs and `near_duplicates` for what is guaranteed.
+    only them. is_kept: bool[n], records that are kept whatever they resemble, but for the same shingles. See `duplicates` for the pairs
+    and `near_duplicates` for what is guaranteed.
 
     >>> texts = pa.array(["a b c d e f", "A b c d e f.", "b c d e f g"])
     >>> known, shingles = sketches(texts, words=2, bands=30, rows=1), shingle(texts, 2)
@@ -266,8 +276,9 @@ def verified(
     is_repeat = np.zeros(len(order), bool)
     is_repeat[exact_pairs["record"].to_numpy()] = True
     order = order[~is_repeat[order]]
+    is_kept = np.zeros(len(row), bool) if is_kept is None else is_kept
     near_pairs, skipped[order] = _near_duplicates(
-        shingles, row, order, sketches.keys[:, order if near else order[:0]], min_jaccard, max_comparisons
+        shingles, row, order, sketches.keys[:, order if near else order[:0]], min_jaccard, max_comparisons, is_kept
     )
     near_pairs = near_pairs.rename({"survivor": "matched"})
     inherited = exact_pairs.join(near_pairs, left_on="matched", right_on="record", suffix="_near")
@@ -358,7 +369,13 @@ def _splitmix64(seed: int, count: int) -> np.ndarray:
 
 
 def _near_duplicates(
-    shingles: Shingles, row: np.ndarray, order: np.ndarray, keys: np.ndarray, min_jaccard: float, max_comparisons: int
+    shingles: Shingles,
+    row: np.ndarray,
+    order: np.ndarray,
+    keys: np.ndarray,
+    min_jaccard: float,
+    max_comparisons: int,
+    is_kept: np.ndarray,
 ) -> tuple[pl.DataFrame, np.ndarray]:
     """`near_duplicates` among the records in `order` only, best to worst, and the comparisons skipped for each of them.
 
@@ -376,7 +393,7 @@ def _near_duplicates(
     odd, odd_offsets = _odd_sketches(shingles, rows)
     _greedy(
         shingles.hashes, shingles.offsets, rows, odd, odd_offsets, buckets, _bucket_starts(buckets),
-        min_jaccard, max_comparisons, survivor, similarity, skipped_here,
+        min_jaccard, max_comparisons, is_kept[order[some]], survivor, similarity, skipped_here,
     )  # fmt: skip
     skipped[some] = skipped_here
     found = np.flatnonzero(survivor >= 0)
@@ -539,7 +556,7 @@ def _may_reach(n: int, m: int, odd_a: np.ndarray, odd_b: np.ndarray, at_least: f
 
 @njit(
     types.void(
-        _HASHES, _INTS, _INTS, _HASHES, _INTS, types.int32[:, ::1], _INTS, types.float64, types.int64,
+        _HASHES, _INTS, _INTS, _HASHES, _INTS, types.int32[:, ::1], _INTS, types.float64, types.int64, types.boolean[::1],
         types.int64[::1], types.float64[::1], types.int64[::1],
     ),
     cache=True, nogil=True,
@@ -554,6 +571,7 @@ def _greedy(
     starts: np.ndarray,
     min_jaccard: float,
     max_comparisons: int,
+    is_kept: np.ndarray,
     survivor: np.ndarray,
     similarity: np.ndarray,
     skipped: np.ndarray,
@@ -589,7 +607,7 @@ def _greedy(
                 if found > best_similarity or (found == best_similarity and (best < 0 or other < best)):
                     best, best_similarity = other, found
         skipped[this] = max(0, comparisons - max_comparisons)
-        if best >= 0:
+        if best >= 0 and (best_similarity >= 1.0 or not is_kept[this]):
             survivor[this] = best
             similarity[this] = best_similarity
             continue

@@ -143,7 +143,7 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
         commit.build("deduped.compared", compared.records)
         commit.build("deduped.pairs", compared.pairs)
         commit.build("deduped.repeated_passages", **_of(config, "passages"))
-        commit.build("deduped.shared_paragraphs", **_of(config, "passages", "shared_paragraph_records"))
+        commit.build("deduped.shared_paragraphs", **_of(config, "passages", "shared_paragraph_records", "survivor"))
         commit.build("deduped.instruction_conflicts", **_of(config, "instruction_conflicts", "min_answer_words"))
         commit.build("deduped.shortened", **_of(config, "remove_repeated_passages", "remove_shared_paragraphs"))
         commit.decide(**_of(config, "min_jaccard", "survivor", "drop_same_instruction", "drop_same_answer"))
