@@ -29,8 +29,8 @@ NO_ADVICE = (
 KNOWN_LIMITS = (
     "Licences, times, labels and authorship are as the sources state them; nobody has checked them.",
     "The language of a text is a guess by script and commonest words.",
-    "Near-duplicates are found by MinHash with 14 bands of 8: some pairs below a Jaccard similarity of .8 are "
-    "missed (7.6 % at .8), and copies that "
+    "Near-duplicates are found by MinHash with 16 bands of 7 unless set otherwise: some pairs below a Jaccard similarity of .8 are "
+    "missed (2.3 % at .8), and copies that "
     "were reworded or translated are none.",
     "Rules about quality measure form, not truth. The embedded judge knows English prose and checks no facts.",
     "Synthetic text is counted where its record says so; text that does not say it was generated is not recognised.",

@@ -44,11 +44,11 @@ class DedupedConfig(dg.Config):
         default=5, ge=1, description="Words in a shingle (characters, in scripts without spaces)."
     )
     bands: int = Field(
-        default=14,
+        default=16,
         ge=1,
-        description="Bands of the MinHash sketch. 14 × 8 finds 92 % of pairs at Jaccard .8, 56 % at .7.",
+        description="Bands of the MinHash sketch. 16 × 7 finds 97.7 % of pairs at Jaccard .8, 75 % at .7 (FineWeb's 14 × 8: 92 and 56 %).",
     )
-    rows: int = Field(default=8, ge=1, description="Rows a band. More rows look at fewer, more similar pairs.")
+    rows: int = Field(default=7, ge=1, description="Rows a band. More rows look at fewer, more similar pairs.")
     max_comparisons: int = Field(
         default=10_000,
         ge=1,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from curation_assets.cli import app
 from curation_assets.stages import contamination
 
+CHINESE = "小红有十二个苹果她吃了几个"
 STAGES = ["raw", "cleaned", "deduped", "contamination", "filtered"]
 QUESTIONS = [
     "Mara packs 14 boxes with 6 jars of plum jam each and gives 9 jars to her neighbour. How many jars does she keep?",
@@ -64,7 +65,7 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
                 "field": ["q", "a"],
                 "file": "f",
                 "row": 1,
-                "text": ["小红有十二个苹果她吃了几个", "三"],
+                "text": [CHINESE, "三"],
             }
         ),
         6,
