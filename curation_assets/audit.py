@@ -117,7 +117,7 @@ def _words(text: str) -> list[str]:
 
 
 def _erased(warehouse: Warehouse, given: str) -> str:
-    """That a text or one of our ids was erased, where its tombstone says so and the key is there; else nothing."""
+    """That a text or an id was erased, where its tombstone says so and the key is there; else nothing."""
     from curation_assets import tombstones
 
     if not warehouse.has_table(tombstones.TABLE):
@@ -127,7 +127,12 @@ def _erased(warehouse: Warehouse, given: str) -> str:
     except tombstones.KeyMissingError as error:
         return f"Whether it was erased cannot be told: {error}"
     sources = warehouse.query("select distinct source from erasure.tombstones")["source"].to_list()
-    asked = {("record", given), *tombstones.forms(given, given, "document"), *tombstones.forms(given, given, "html")}
+    asked = {
+        ("record", given),
+        ("owner_id", given),
+        *tombstones.forms(given, given, "document"),
+        *tombstones.forms(given, given, "html"),
+    }
     hashes = [keyed.hash(kind, value, source) for kind, value in asked for source in {None, *sources}]
     rows = warehouse.query(
         "select erasure_id, erased_at, reason from erasure.tombstones where keyed_hash in (select unnest($hashes::varchar[])) limit 1",
