@@ -326,7 +326,11 @@ def funnel_lines(warehouse: Warehouse) -> Iterator[str]:
         part = rows.filter(pl.col("stage") == stage)
         head = part.row(0, named=True)
         note = f"  ({rejected:,} rows could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
-        note = "  (out of date: a stage before it has run since)" if head["is_out_of_date"] else note
+        note = (
+            "  (out of date: a stage before it has run, or records were erased, since)"
+            if head["is_out_of_date"]
+            else note
+        )
         yield f"{stage:<12} {head['rows_in']:>11,} in {head['rows_dropped']:>11,} dropped {head['rows_out']:>11,} kept{note}"
         for rule, records in part.select("rule", "dropped_by_rule").iter_rows():
             if rule:

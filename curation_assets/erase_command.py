@@ -115,7 +115,7 @@ def erase(
             elif rebuild:
                 rebuild_dependents(warehouse, database, receipt)
             else:
-                print("What depends on them is not rebuilt yet: `curate run` does it.")
+                print("What depends on them is not rebuilt yet, and is not released until then: `curate run` does it.")
         finally:
             warehouse.release_run()
         if receipt["receipt"]["found_elsewhere"]:
@@ -153,8 +153,8 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
 
     if planned.records_gone:
         yield (
-            f"{planned.records_gone:,} records asked for are not here any more: a withdrawal took them out. They will be refused when it is "
-            "taken back too, where it refuses them now: in their source alone where that was withdrawn, for no more of them is kept."
+            f"{planned.records_gone:,} records asked for are not here any more: a withdrawal took them out. They will be refused when "
+            "it is taken back too, where it refuses them now: in their source alone where that was withdrawn, for no more of them is kept."
         )
     if planned.request.withdraws:
         yield f"Withdrawn: new records of {named(planned.request.source, planned.request.license)} will be refused, until --allow-again."
@@ -271,6 +271,8 @@ def rebuild_dependents(warehouse: "Warehouse", database: Path | None, receipt: d
     """Run again, with the settings that runs by themselves would take, the assets after raw that have been built.
 
     Of the label assets only where one of their tables held a record, and neither the task nor the queue: a round is a person's decision.
+    Where a kill cuts this short, or nobody asked for it, the stages count as out of date (sql/release/stages.sql, sql/audit/funnel.sql):
+    `curate funnel` says so, `curate release` refuses, and the next `curate run`, or the schedule `weekly`, builds them again.
     """
     from curation_assets.automation import last_settings
     from curation_assets.cli import execute

@@ -33,8 +33,8 @@ REASON_OF_LICENSE = "withdrawn: its licence was withdrawn, and records under it 
 LIFTED = "erasure.lifted"
 
 REFUSED = (
-    "select kind, keyed_hash, source from erasure.tombstones where kind not in ('record', 'owner_id') and (source is null or source = $source) "
-    "and erasure_id not in (select unnest($lifted::varchar[]))"
+    "select kind, keyed_hash, source from erasure.tombstones where kind not in ('record', 'owner_id') "
+    "and (source is null or source = $source) and erasure_id not in (select unnest($lifted::varchar[]))"
 )
 
 ERASED_IDS = "select keyed_hash from erasure.tombstones where kind = 'record' and erasure_id not in (select unnest($lifted::varchar[]))"

@@ -16,13 +16,14 @@ import pytest
 from conftest import TOKENS, VICTIM, label, materialize, materialize_unchecked
 from typer.testing import CliRunner
 
-from curation_assets import erasure, erasure_plan, erasure_receipts, tombstones
+from curation_assets import audit, erasure, erasure_plan, erasure_receipts, tombstones
 from curation_assets.audit_chain import verify_ledger
 from curation_assets.cli import app
 from curation_assets.erasure_plan import Request
 from curation_assets.labelling import journal
 from curation_assets.labelling.desk import Desk
 from curation_assets.pages import markdown_table
+from curation_assets.releasing import material
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
@@ -438,6 +439,24 @@ def test_who_asks_while_the_source_is_withdrawn_stays_out_when_it_is_back(small)
     assert read("mine") == {"c"}
     assert tombstones.erased_records(warehouse, [ours]) == {ours}
     assert verify_ledger(warehouse) == []
+
+
+def test_what_an_erasure_left_is_out_of_date_until_it_is_built_again(small):
+    warehouse, read = small
+
+    def out_of_date() -> dict[str, bool]:
+        return {row["stage"]: row["is_out_of_date"] for row in audit.funnel(warehouse).iter_rows(named=True)}
+
+    read("mine", "yours")
+    materialize_unchecked(warehouse, {}, ["cleaned"])
+    erase(warehouse, source="nobody's")  # takes no record out
+    assert out_of_date() == {"raw": False, "cleaned": False}
+    erase(warehouse, ids=("a",))  # and a kill before anything was built again
+    warehouse.release_run()
+    assert out_of_date() == {"raw": False, "cleaned": True}
+    assert material.ask(warehouse, "stages")["is_out_of_date"].to_list() == [False, True]
+    materialize_unchecked(warehouse, {}, ["cleaned"])
+    assert out_of_date() == {"raw": False, "cleaned": False}
 
 
 def test_what_has_no_record_yet_can_be_withdrawn(small):
