@@ -1,6 +1,6 @@
 """Questions to the ledger, answered in plain words: what happened to a record, and where records went.
 
-The queries are the files of sql/audit, so that anyone can run them in any DuckDB shell.
+The queries are the files of sql/audit, so that anyone can run them in any DuckDB shell; the README says how their parameters are given.
 """
 
 import hashlib
