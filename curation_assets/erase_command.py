@@ -71,7 +71,8 @@ def erase(
 
     Shows first what that touches, and asks. Leaves tombstones that recognise the records without keeping their text, and a signed
     receipt; marks releases that hold them as withdrawn; builds again what depends on them. A whole source or licence that is erased
-    is withdrawn: its new records are refused too, until --allow-again.
+    is withdrawn: its new records are refused too, until --allow-again. It need not have a record yet. An id whose record a withdrawal
+    has taken out is refused for good, in the source it was withdrawn from.
     """
     from curation_assets import erasure, erasure_plan
     from curation_assets.home import dagster_home

@@ -2,8 +2,9 @@
 
 Dagster's history comes first (`history`). The database is then written afresh without the records and takes the old one's place by one
 rename, so a kill at any point leaves it as it was or erased. What lies beside it (journals, receipts as files) follows. What a kill cut
-short of that is finished on the next start; drafts that killed releases left are removed before. What is built of the records is built
-again by the command, and counts as out of date until it is. `erasure_plan` says what is touched, `erasure_receipts` what is left in its place.
+short of that is finished on the next start; drafts that killed releases left go first. What is built of the records is built
+again by the command, and counts as out of date until it is. `erasure_plan` says what is touched, `erasure_receipts` what is left in its
+place.
 
 A source or a licence that is withdrawn gets a tombstone of its own, by which `raw` refuses new records of it, until that is taken back.
 """
