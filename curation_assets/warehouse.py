@@ -185,8 +185,10 @@ class Warehouse(DuckDBResource):
         _held_run_locks[key] = lock
         shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
         from curation_assets.erasure_receipts import finish_killed
+        from curation_assets.releasing import folder
 
         try:
+            folder.clear(self.path)
             finish_killed(self)
         except BaseException:
             self.release_run()
