@@ -1,7 +1,8 @@
 """Verdicts that a person gives on single records: kept whatever the rules say, or dropped.
 
 They are entries of the table overrides.entries, each also a decision in the ledger, and every stage that decides obeys them from its
-next run on (`Commit.decide`). What is no judgement is not overridden: an empty text, a second copy of the very same words.
+next run on (`Commit.decide`). What is no judgement is not overridden: an empty text, a second copy of the very same words, answers
+that differ no longer once personal data is masked. Nor is a rule that drops records for personal data: choose mask there to keep them.
 """
 
 import uuid

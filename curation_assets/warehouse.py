@@ -37,6 +37,7 @@ from dagster_duckdb import DuckDBResource
 from filelock import FileLock, Timeout
 from pydantic import Field
 
+from curation_assets.algorithms import pii
 from curation_assets.home import default_database
 from curation_assets.progress import logger
 from curation_assets.tables import SQL, Table, schemas, tables
@@ -58,8 +59,8 @@ OVERRIDES = "overrides.entries"
 GIVEN = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "curated_set": "filtered"}
 """Stages that decide, with the stage whose records they decide on."""
 
-NOT_OVERRIDDEN = ("empty_text", "exact_duplicate")
-"""Rules that are no judgement: a person who keeps a record does not keep it against them."""
+NOT_OVERRIDDEN = ("empty_text", "exact_duplicate", "same_after_cleaning", *(f"pii_{type}" for type in pii.TYPES))
+"""Rules that a person who keeps a record does not keep it against: no judgement, or what must not be shown would be shown."""
 
 CHAIN_START = "0" * 64
 """previous_hash of the first row of ledger.runs that is chained."""
