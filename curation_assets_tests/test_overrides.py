@@ -114,6 +114,27 @@ def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
             assert not len(warehouse.query((SQL / "checks" / f"{check}.sql").read_text(encoding="utf-8")))
 
 
+def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path):
+    """A kept record would come back with what was replaced in it, or with what must not be there."""
+    rows = [
+        {"id": "same", "prompt": "Who runs the harbour?", "chosen": "Ask jane@example.org.", "rejected": "Ask bob@example.org."},
+        {"id": "number", "text": f"{STORY} Her number is 536-90-4399, her mail jane@example.org."},
+        {"id": "both", "prompt": "Who?", "chosen": "Ask jane@example.org, 536-90-4399.", "rejected": "Ask bob@example.org."},
+    ]  # fmt: skip
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ops = {"raw": {"sources": [{"name": "texts", "path": str(source)}]}, "cleaned": {"pii": {"us_ssn": "drop"}}}
+    materialize_unchecked(warehouse, ops, ["raw", "cleaned"])
+    assert not kept(warehouse, "cleaned")
+    warehouse.release_run()
+    for row in rows:
+        assert said(warehouse, row["id"], "keep", "--reason", "it is a good one").exit_code == 0
+    materialize_unchecked(warehouse, ops, ["raw", "cleaned"])
+    assert not kept(warehouse, "cleaned")
+    dropped = "select rule, count(*) from ledger.current_decisions where stage = 'cleaned' and verdict = 'drop' group by all order by all"
+    assert warehouse.query(dropped).rows() == [("pii_us_ssn", 2), ("same_after_cleaning", 1)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told", "code"),
     [
