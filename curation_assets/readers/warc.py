@@ -258,8 +258,8 @@ def decoded(payload: bytes, charset: str | None, *, is_html: bool) -> tuple[str,
     """The text of a payload and the encoding it was read in.
 
     Tried are, in the order of the WHATWG HTML standard (8.2.3.2), a byte order mark, the charset of the HTTP header and, in HTML, that of
-    a meta element; then UTF-8, the same again with U+FFFD in the place of a few bytes that do not fit (at most MOST_REPLACED), and
-    what the bytes look like. Raises ValueError where none of them fits.
+    a meta element; then UTF-8, the same again with U+FFFD in the place of a few bytes that do not fit (at most MOST_REPLACED), what
+    the bytes look like and, for a few bytes again, Windows-1252. Raises ValueError where none of them fits.
 
     >>> decoded("café".encode("latin-1"), "ISO-8859-1", is_html=False)
     ('café', 'cp1252')
@@ -272,14 +272,22 @@ def decoded(payload: bytes, charset: str | None, *, is_html: bool) -> tuple[str,
     # A meta element that can be read in ASCII does not stand in UTF-16, whatever it says (WHATWG HTML, 13.2.3.2).
     stated = [_encoding(charset), "utf-8" if in_meta and in_meta.startswith("utf-16") else in_meta]
     tried += [*filter(None, stated), "utf-8"]
-    for read in (_decodes, _nearly_decodes):
-        for name in dict.fromkeys(tried):
-            if (text := read(payload, name)) is not None:
-                return text, name
-    guessed = _encoding(detect_encoding(payload))
-    for read in (_decodes, _nearly_decodes):
-        if guessed and (text := read(payload, guessed)) is not None:
-            return text, guessed
+    tried = list(dict.fromkeys(tried))
+    for name in tried:
+        if (text := _decodes(payload, name)) is not None:
+            return text, name
+    replaced = {name: payload.decode(name, "replace") for name in tried}
+    nearly = [name for name in tried if replaced[name].count("\ufffd") <= MOST_REPLACED * len(replaced[name])]
+    for name in nearly:
+        beyond_ascii = sum(map(len, _BEYOND_ASCII.findall(replaced[name])))
+        if replaced[name].count("\ufffd") <= MOST_REPLACED_BEYOND_ASCII * beyond_ascii:
+            return replaced[name], name
+    # Where hardly a byte is beyond ASCII, those that fit nothing else are the quotes and dashes of Windows-1252.
+    for name in (_encoding(detect_encoding(payload)), "cp1252" if nearly else None):
+        if name and (text := _decodes(payload, name)) is not None:
+            return text, name
+    if nearly:
+        return replaced[nearly[0]], nearly[0]
     raise ValueError(f"its payload is not valid {tried[0]}, nor in any other encoding it could be in")
 
 
@@ -288,14 +296,6 @@ def _decodes(payload: bytes, encoding: str) -> str | None:
         return payload.decode(encoding)
     except (UnicodeDecodeError, LookupError):
         return None
-
-
-def _nearly_decodes(payload: bytes, encoding: str) -> str | None:
-    """The text with U+FFFD for what does not fit the encoding; None where that is too much of it."""
-    text = payload.decode(encoding, "replace")
-    replaced = text.count("\ufffd")
-    beyond_ascii = sum(map(len, _BEYOND_ASCII.findall(text)))
-    return text if replaced <= min(MOST_REPLACED * len(text), MOST_REPLACED_BEYOND_ASCII * beyond_ascii) else None
 
 
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
