@@ -5,6 +5,7 @@ Records are told apart here, so that one that is broken costs only itself; what 
 by fastwarc.
 """
 
+import codecs
 import io
 import re
 from collections import Counter
@@ -306,7 +307,10 @@ def _encoding(name: str | None) -> str | None:
     from resiliparse.parse.encoding import map_encoding_to_html5
 
     found = map_encoding_to_html5(name, False) if name else None
-    return _WIDER.get(found, found) if found else None
+    try:
+        return _WIDER.get(found, found) if found and codecs.lookup(found) else None
+    except LookupError:
+        return None
 
 
 _META = re.compile(rb"""<meta[^>]{0,200}charset\s{0,9}=\s{0,9}["']?\s{0,9}([A-Za-z0-9_:.\-]{2,40})""", re.IGNORECASE)
