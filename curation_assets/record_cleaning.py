@@ -5,6 +5,9 @@ too, so where more than repairs is done to one its original is written anew, wit
 in words; `cleaned.records` keeps that as `cleaned_original`, and who reads turns reads it in the original's place.
 """
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -23,9 +26,11 @@ _MAY_CHANGE = r"&[#A-Za-z]|\\u00|<\||\|>|</?s>|<eos>|<bos>|<pad>|<end_of_turn>|\
 _SAID = ("content", "value", "text")
 """Keys of a message under which words stand that somebody says."""
 _EMBEDDED = ("arguments", "parameters", "tools", "functions", "messages", "conversations", "conversation")
-"""Keys under which a string can be JSON, in which a string can hide something by its escapes."""
-_LEAST_NUMBER = 1_000_000
-"""Smaller integers are no card, phone or account."""
+"""Keys under which a string can be JSON, in which a string can hide something by its escapes; what is said can be so too."""
+_LEAST_NUMBER, _GREATEST_NUMBER = 1_000_000, 10**19
+"""Other whole numbers are no card, phone or account."""
+_FIELD_NAME = re.compile(r"[^\W\d]{1,40}\Z")
+"""Keys of objects that are passed over: letters alone."""
 
 
 class Recogniser(Protocol):
@@ -82,6 +87,10 @@ class _Part(NamedTuple):
     within: Any
     """The object or list it stands in; None for a document's text."""
     at: Any
+    is_key: bool = False
+    """Whether it is the key `at` itself, and not what stands there."""
+    said_before: str = ""
+    """The key of the object below turns and tools that it stands under: `password` and the like say what a value is."""
 
 
 def clean_records(
@@ -97,13 +106,12 @@ def clean_records(
     parts: dict[int, list[_Part]] = {}
     embedded: dict[int, list[_Part]] = {}
     for row in examined:
-        text, is_html = cleaned[row].text, "html_to_text" in cleaned[row].steps
         if kinds[row] in CONVERSATIONS and (record := _read(kinds[row], originals[row])) is not None:
             parsed[row], embedded[row] = record, []
-            parts[row] = list(_parts(record, "", None, is_html, rules, embedded[row]))
+            parts[row] = list(_parts(record, "", None, rules, embedded[row]))
         else:
-            parts[row] = [_Part("text", text, text, None, None)]
-    found = _found([part.words for row in parts for part in parts[row]], rules)
+            parts[row] = [_Part("text", cleaned[row].text, cleaned[row].text, None, None)]
+    found = _found([part for row in parts for part in parts[row]], rules)
     for row, (text, steps) in enumerate(cleaned):
         if row not in parts:
             yield CleanedRecord(text, steps, None, [])
@@ -125,11 +133,10 @@ def _examined(cleaned: Sequence[Any], kinds: Sequence[str], originals: Sequence[
         {
             "words": pl.Series(looked_through, dtype=pl.String),
             "has_turns": has_turns,
-            "is_html": ["html_to_text" in one.steps for one in cleaned],
         }
     )
     is_examined = frame.select(
-        (pl.col("has_turns") & (pl.col("is_html") | pl.col("words").str.contains(_MAY_CHANGE)))
+        (pl.col("has_turns") & pl.col("words").str.contains(_MAY_CHANGE))
         | (pl.Series(pii.worth_a_look(frame["words"])) if rules.actions else pl.lit(False))
     ).to_series()
     return is_examined.arg_true().to_list()
@@ -146,29 +153,71 @@ def _read(kind: str, original: str | None) -> dict[str, Any] | None:
     return {name: value for name, value in record.items() if name in names}
 
 
-def _parts(
-    value: Any, path: str, key: str | None, is_html: bool, rules: Rules, embedded: list[_Part]
-) -> Iterator[_Part]:
-    """Every string of a record, and every large integer, with its place; keys of objects are left alone."""
+def _parts(value: Any, path: str, key: str | None, rules: Rules, embedded: list[_Part]) -> Iterator[_Part]:
+    """Every string of a record, every large whole number and, below its own fields, every key of an object, with its place."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, inner in items:
-        where = f"{path}[{name}]" if isinstance(value, list) else f"{path}.{name}" if path else name
+    for at, (name, inner) in enumerate(items):
+        is_key = bool(path) and isinstance(name, str) and not _FIELD_NAME.match(name)
+        # A key that can itself be what is looked for is named by its number.
+        where = (
+            f"{path}[{name}]"
+            if isinstance(value, list)
+            else f"{path}.{{{at}}}"
+            if is_key
+            else f"{path}.{name}"
+            if path
+            else name
+        )
         of = key if isinstance(value, list) else name
-        if isinstance(inner, int) and inner >= _LEAST_NUMBER:
-            yield _Part(where, str(inner), str(inner), value, name)
+        said_before = f"{of}: " if path and of not in (None, *_SAID, *_EMBEDDED) else ""
+        if is_key:
+            words = repair(name)
+            yield _Part(where, words, words, value, name, is_key=True)
+        if isinstance(inner, int | float) and _LEAST_NUMBER <= inner < _GREATEST_NUMBER and inner == int(inner):
+            words = str(int(inner))
+            yield _Part(where, words, words, value, name, said_before=said_before)
         elif isinstance(inner, str):
             if of in ("role", "from") and inner.lower() in ROLES:
                 continue
-            if of in _EMBEDDED and (unpacked := _unpacked(inner)) is not None:
-                embedded.append(_Part(where, inner, inner, value, (name, unpacked)))
-                yield from _parts(unpacked, where, of, is_html, rules, embedded)
-                continue
-            before = clean(inner).text if is_html else repair(inner)
             is_said = not path or of in _SAID
-            tidied = drop_special_tokens(before) if is_said and "template_residue" in rules.tidy else before
-            yield _Part(where, before, tidied if tidied.strip() else before, value, name)
+            if (is_said or of in _EMBEDDED) and (unpacked := _unpacked(inner)) is not None:
+                embedded.append(_Part(where, inner, inner, value, (name, unpacked)))
+                yield from _parts(unpacked, where, of, rules, embedded)
+                continue
+            before = repair(inner)
+            tidied = _tidied(before) if is_said and "template_residue" in rules.tidy else before
+            yield _Part(where, before, tidied if tidied.strip() else before, value, name, said_before=said_before)
         else:
-            yield from _parts(inner, where, of, is_html, rules, embedded)
+            yield from _parts(inner, where, of, rules, embedded)
+
+
+def _tidied(words: str) -> str:
+    """Without special tokens, and repaired again: beside `<s>` entities are left, for what has markup can be about them."""
+    while (tidied := drop_special_tokens(words)) != words:
+        words = repair(tidied)
+    return words
+
+
+def _packed(value: Any, like: str) -> str:
+    """JSON of a value, spaced as it was."""
+    if '": ' not in like:
+        return orjson.dumps(value).decode()
+    return json.dumps(value, ensure_ascii=False, indent=2 if "\n" in like else None)
+
+
+def _renamed(value: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Rename keys of an object in their place; a key that another already has gets a number."""
+    items = list(value.items())
+    value.clear()
+    taken = {name for name, _ in items if name not in names}
+    numbers: Counter[str] = Counter()
+    for name, inner in items:
+        new = wanted = names.get(name, name)
+        while name in names and new in taken:
+            numbers[wanted] += 1
+            new = f"{wanted} {numbers[wanted] + 1}"
+        taken.add(new)
+        value[new] = inner
 
 
 def _unpacked(text: str) -> Any:
@@ -180,12 +229,23 @@ def _unpacked(text: str) -> Any:
         return None
 
 
-def _found(texts: Sequence[str], rules: Rules) -> Iterator[list[Finding]]:
+def _found(parts: Sequence[_Part], rules: Rules) -> Iterator[list[Finding]]:
     types = [type for type in rules.actions if type != "person"]
+    texts = [part.words for part in parts]
     named = rules.names.find(texts) if rules.names is not None and "person" in rules.actions else [[]] * len(texts)
-    for text, people in zip(texts, named, strict=True):
-        found = pii.find(text, types, rules.regions) if types else []
+    for part, people in zip(parts, named, strict=True):
+        found = _found_after(part.said_before, part.words, types, rules.regions) if types else []
         yield pii.without_overlaps([*found, *people]) if people else found
+
+
+def _found_after(said_before: str, words: str, types: Sequence[str], regions: Sequence[str]) -> list[Finding]:
+    """What is found in words where something is said before them; places are those in the words."""
+    at = len(said_before)
+    return [
+        one._replace(start=max(0, one.start - at), end=one.end - at)
+        for one in pii.find(said_before + words, types, regions)
+        if one.end > at
+    ]
 
 
 def _assembled(
@@ -199,6 +259,7 @@ def _assembled(
 ) -> CleanedRecord:
     """Put the parts of a record together again, with what was found in them replaced."""
     pseudonymised = [type for type, action in rules.actions.items() if action == "pseudonymise"]
+    renamed: dict[int, tuple[dict[str, Any], dict[str, str]]] = {}
     is_redacted = is_tidied = False
     for part, found in findings:
         acted = [one for one in found if rules.actions[one.type] in ("mask", "pseudonymise")]
@@ -209,16 +270,20 @@ def _assembled(
         is_tidied |= part.words != part.before
         if part.within is None:
             text = words
+        elif part.is_key:
+            renamed.setdefault(id(part.within), (part.within, {}))[1][part.at] = words
         else:
             part.within[part.at] = words
     told = [(part.path, one) for part, found in findings for one in found]
     more = [*(["template_residue"] if is_tidied else []), *(["pii"] if is_redacted else [])]
     if not more or record is None:
         return CleanedRecord(text, [*steps, *more], None, told)
+    for within, names in renamed.values():
+        _renamed(within, names)
     for part in reversed(embedded):  # the innermost first
         name, unpacked = part.at
         if unpacked != _unpacked(part.before):
-            part.within[name] = orjson.dumps(unpacked).decode()
+            part.within[name] = _packed(unpacked, part.before)
     original = orjson.dumps(record).decode()
     try:
         found = conversation(kind, original)

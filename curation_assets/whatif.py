@@ -11,7 +11,8 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from curation_assets.stages.filtered import RULE_SETS, FilteredConfig
+from curation_assets import overrides
+from curation_assets.stages.filtered import RULE_SETS, FilteredConfig, filtered, measurement
 from curation_assets.tables import SQL, tables
 from curation_assets.warehouse import StaleError, Warehouse
 
@@ -46,11 +47,11 @@ def ask(warehouse: Warehouse, given: Sequence[str], examples: int = 3) -> Answer
     """What would enter and leave filtered.records under settings given as 'name=value'.
 
     A name is a field of filtered's configuration, or a rule, which stands for the field that sets its bound. A value is read
-    as YAML: null switches a rule off.
+    as YAML: null switches a rule off. Records that a person keeps or drops (`overrides`) are in neither list.
 
     Raises:
         WhatIfError: a name or a value that will not do.
-        StaleError: filtered has not run, or its signals are an older version's.
+        StaleError: filtered has not run, or its signals are an older version's or of records as they were before deduped last ran.
 
     """
     now, then = _configs(warehouse, given)
@@ -60,9 +61,10 @@ def ask(warehouse: Warehouse, given: Sequence[str], examples: int = 3) -> Answer
     supposed = {"filtered.rules": rules_then.filter(pl.col("rule").is_in(changed))}
     supposed |= {name: rows for name, rows in NO_CLUSTERS.items() if not warehouse.has_table(name)}
     params = {"short_text_median_words": then.short_text_median_words, "languages": then.languages}
+    overridden = overrides.in_force(warehouse)["record_id"].to_list()
     derived = {"whatif.decisions": (tables()["filtered.decisions"].sql, params)}
     with warehouse.supposing(supposed, derived) as query:
-        changes = query(_sql("whatif_records"), changed=changed)
+        changes = query(_sql("whatif_records"), changed=changed, overridden=overridden)
         chosen = _some(changes, examples)
         texts = query(_sql("whatif_examples"), record_ids=chosen["record_id"].to_list(), chars=SHOWN_CHARS)
     shown = chosen.join(texts.drop("source"), on="record_id", maintain_order="left")
@@ -128,9 +130,10 @@ def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig
         raise StaleError(
             "filtered has not run on this database: `curate run --select filtered` measures the signals first."
         )
-    last = warehouse.query(
-        "select config::varchar as config from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"
-    )["config"].to_list()
+    [last] = warehouse.query(
+        "select config::varchar as config, notes ->> 'signals_of' as signals_of from ledger.runs where stage = 'filtered' "
+        "order by finished_at desc limit 1"
+    ).iter_rows(named=True)
     missing = set(tables()["filtered.signals"].columns) - set(
         warehouse.query(
             "select column_name from information_schema.columns where table_schema = 'filtered' and table_name = 'signals'"
@@ -140,7 +143,15 @@ def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig
         raise StaleError(
             f"filtered.signals was measured by an older version and lacks {len(missing)} signals: run `curate run --select filtered` first."
         )
-    kept = {name: value for name, value in yaml.safe_load(last[0]).items() if name in FilteredConfig.model_fields}
+    measured = (last["signals_of"] or "").split(", toxicity by")[0]
+    if measured != measurement(warehouse, filtered.code_versions_by_key[filtered.key]):
+        raise StaleError(
+            "filtered.signals is of records as they were before deduped last ran, or was measured by another version: "
+            "`curate run --select filtered` measures them again first."
+        )
+    kept = {
+        name: value for name, value in yaml.safe_load(last["config"]).items() if name in FilteredConfig.model_fields
+    }
     now = FilteredConfig(**kept)
     rules = _every_rule(warehouse, now)
     supposed = dict(_setting(rules, one) for one in given)

@@ -6,11 +6,11 @@ import pytest
 from conftest import materialize
 from typer.testing import CliRunner
 
-from curation_assets import whatif
+from curation_assets import overrides, whatif
 from curation_assets.cli import app
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE
 from curation_assets.stages.filtered import FilteredConfig
-from curation_assets.warehouse import Warehouse
+from curation_assets.warehouse import StaleError, Warehouse
 
 STAGES = ["raw", "cleaned", "deduped", "filtered"]
 FRENCH = (
@@ -104,6 +104,30 @@ def test_what_is_supposed_is_what_then_happens(filtered, folder, given):
         assert entering | leaving, "the case changes something"
     finally:
         assert run(filtered, folder, {}, ["filtered"])
+
+
+def test_a_record_with_a_verdict_of_a_person_stays_as_that_says(filtered, folder):
+    supposed = ["gopher_min_words=90"]
+    [kept_by_hand, *_] = whatif.ask(filtered, supposed).changes.filter(change="leave")["record_id"]
+    overrides.enter(filtered, [overrides.Entry(kept_by_hand, "keep", "It is needed.")], "a person")
+    try:
+        assert run(filtered, folder, {}, ["filtered"])
+        changes, before = whatif.ask(filtered, supposed).changes, kept(filtered)
+        assert kept_by_hand not in changes["record_id"]
+        assert len(changes)
+        assert run(filtered, folder, {"min_words": 90}, ["filtered"])
+        assert kept(filtered) == before - set(changes["record_id"])
+    finally:
+        overrides.enter(filtered, [overrides.Entry(kept_by_hand, "none", "It was a test.")], "a person")
+        assert run(filtered, folder, {}, ["filtered"])
+
+
+def test_signals_of_records_before_a_later_deduped_run_answer_nothing(filtered, folder):
+    assert run(filtered, folder, {}, ["deduped"])
+    with pytest.raises(StaleError, match="curate run --select filtered"):
+        whatif.ask(filtered, ["min_words=20"])
+    assert run(filtered, folder, {}, ["filtered"])
+    assert len(whatif.ask(filtered, ["min_words=20"]).changes)
 
 
 def curate(*arguments, code=0):

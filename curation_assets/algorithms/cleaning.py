@@ -2,11 +2,12 @@
 
 Steps only repair form (encoding, Unicode, control characters, markup of HTML records, what templates and page furniture leave
 behind); they never judge content. What stands in a code block (fenced, or indented by four spaces or a tab) is left as it is by
-all steps that go by lines.
+all steps that go by lines, and entities stay in it.
 """
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
@@ -38,6 +39,13 @@ _HTML_PAGE = re.compile(
 _HTML_FRAGMENT = re.compile(
     r"\s*<(p|div|span|table|ul|ol|article|section|main|h[1-6]|br|b|i|em|strong|a)\b[^>]*>", re.IGNORECASE
 )
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:\-]*)(?=[\s/>])[^<>]*>|<[A-Za-z]")
+_NOT_CLOSED = frozenset((
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr",
+    "p", "li", "dt", "dd", "option", "colgroup", "thead", "tbody", "tfoot", "tr", "td", "th",
+))  # fmt: skip
+"""Elements of HTML that need no closing tag."""
+_MARKDOWN = re.compile(r"\n(?:#|[ ]{0,3}(?:```|~~~)|\||={3,}[ \t]*(?:\n|\Z))|\A[ ]{0,3}(?:```|~~~)")
 _NEEDS_FTFY = re.compile(
     # Beside ASCII, Hangul, kana and Chinese characters stand in none of the code pages that ftfy looks for.
     "[^\x00-\x7f\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]|&[#\\w]+;|\x1b"
@@ -52,7 +60,9 @@ class Cleaned(NamedTuple):
 
 
 def clean(text: str, kind: str = "document", tidy: Collection[str] = (), extractor: str = "resiliparse") -> Cleaned:
-    r"""Repair a text. kind 'html' is always read as HTML, any other only if it is HTML from end to end.
+    r"""Repair a text. kind 'html' is always read as HTML, a document only if it is HTML from end to end.
+
+    What is said in turns (any other kind) is no document: where it is HTML, that is what it is about.
 
     tidy: names of the steps of TIDYING to take as well; they are for documents, not for what is said in turns.
     extractor: what finds the main content of a page, as in `html_to_text`.
@@ -65,17 +75,39 @@ def clean(text: str, kind: str = "document", tidy: Collection[str] = (), extract
     Cleaned(text='Plain text, a < b.', steps=[])
     """
     steps = []
-    for name, step in (
-        ("html_to_text", lambda text: html_to_text(text, extractor) if kind == "html" or is_html(text) else text),
-        *REPAIRS,
+    is_markup = kind == "html" or (kind == "document" and is_html(text))
+    tidying = [
         *((name, step) for name, step in TIDYING if name in tidy),
-        ("outer_whitespace", str.strip),
-    ):
-        repaired = step(text)
-        if repaired != text:
-            steps.append(name)
-        text = repaired
+        ("outer_whitespace", strip_outside if kind in ("document", "html") else str.strip),
+    ]
+    todo = [("html_to_text", lambda text: html_to_text(text, extractor))] if is_markup else []
+    todo += [*REPAIRS, *tidying]
+    while todo:
+        changed = []
+        for name, step in todo:
+            repaired = step(text)
+            if repaired != text:
+                changed.append(name)
+            text = repaired
+        steps += [name for name in changed if name not in steps]
+        # Without a token such as <s> what is left can be no markup any more, and its entities be in need of repair.
+        todo = list(REPAIRS) if "template_residue" in changed else tidying if changed and todo == list(REPAIRS) else []
     return Cleaned(text, steps)
+
+
+def strip_outside(text: str) -> str:
+    r"""Take blank lines and spaces off the ends of a text; the first line of an indented block keeps its indentation.
+
+    >>> strip_outside("\n  One line. \n"), strip_outside("    def f(x):\n        return x\n")
+    ('One line.', '    def f(x):\n        return x')
+    """
+    stripped = text.strip()
+    if "\n" not in stripped:
+        return stripped
+    before = text[: len(text) - len(text.lstrip())]
+    indentation = before[before.rfind("\n") + 1 :]
+    is_block = indentation.startswith(("    ", "\t")) and f"\n{indentation}" in stripped
+    return indentation + stripped if is_block else stripped
 
 
 def repair(text: str) -> str:
@@ -90,16 +122,27 @@ def repair(text: str) -> str:
 
 
 def is_html(text: str) -> bool:
-    r"""Whether a text is HTML from end to end: a page, or a fragment that begins and ends with a tag.
+    r"""Whether a text is HTML from end to end: a page, or a fragment that begins and ends with a tag and closes all it opens.
 
-    Markdown that begins with an HTML badge or logo is not: its own line structure would be lost.
+    Markdown that begins with an HTML badge or logo is not: its own line structure would be lost. Nor are grammars, placeholders and
+    types of programming languages in angle brackets: nothing closes them.
 
-    >>> [is_html(text) for text in ("<!DOCTYPE html><html>…", "<p>One</p>", "<p><img src='x'></p>\\n# Title\\nProse", "a < b > c")]
+    >>> [is_html(text) for text in ("<!DOCTYPE html><html>…", "<p>One</p>", "<p><img src='x'></p>\n# Title\nProse", "a < b > c")]
     [True, True, False, False]
+    >>> [is_html(text) for text in ("<i> and <j> index a Map<String, List<int>>", "<b>1</b>\n```\nx\n```\n<b>2</b>")]
+    [False, False]
     """
     if _HTML_PAGE.match(text[:500]):
         return True
-    return bool(_HTML_FRAGMENT.match(text[:500])) and text.rstrip().endswith(">") and "\n#" not in text
+    if not _HTML_FRAGMENT.match(text[:500]) or not text.rstrip().endswith(">") or _MARKDOWN.search(text):
+        return False
+    balance: Counter[str] = Counter()
+    for tag in _TAG.finditer(text):
+        if tag[2] is None:
+            return False
+        if (name := tag[2].lower()) not in _NOT_CLOSED and not tag[0].endswith("/>"):
+            balance[name] += -1 if tag[1] else 1
+    return not any(balance.values())
 
 
 def html_to_text(html: str, extractor: str = "resiliparse") -> str:
@@ -126,10 +169,30 @@ def html_to_text(html: str, extractor: str = "resiliparse") -> str:
 def repair_encoding(text: str) -> str:
     """Undo mojibake, stray HTML entities, terminal escapes and lone surrogates (ftfy).
 
-    >>> repair_encoding("schÃ¶n &amp; gut")
-    'schön & gut'
+    Entities in code, fenced or between backticks, are what it is about, and stay.
+
+    >>> repair_encoding("schÃ¶n &amp; gut"), repair_encoding("In HTML `&amp;` is written for &amp;.")
+    ('schön & gut', 'In HTML `&amp;` is written for &.')
     """
-    return ftfy.fix_text(text, _ENCODING) if _NEEDS_FTFY.search(text) else text
+    if not _NEEDS_FTFY.search(text):
+        return text
+    if not (_ENTITY.search(text) and _CODE_MARK.search(text)):
+        return ftfy.fix_text(text, _ENCODING)
+    lines = [
+        _CODE_SPAN.sub(_without_entities, line) if is_prose else _ENTITY.sub(_KEPT, line)
+        for line, is_prose in _prose_lines(text.replace(_KEPT, ""), indented=False)
+    ]
+    return ftfy.fix_text("\n".join(lines), _ENCODING).replace(_KEPT, "&")
+
+
+_ENTITY = re.compile(r"&(?=[#\w]{1,40};)")
+_CODE_MARK = re.compile("`|~~~")
+_CODE_SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)[^`\n]{1,200}\1(?!`)")
+_KEPT = "\x10"  # an ASCII control character, which repairs take out anyway and no encoding reads as another
+
+
+def _without_entities(code: re.Match[str]) -> str:
+    return _ENTITY.sub(_KEPT, code[0])
 
 
 def unify_line_breaks(text: str) -> str:
@@ -165,7 +228,9 @@ _SPECIAL_TOKEN = (
 _SPECIAL_LINE = re.compile(rf"\s*(?:{_SPECIAL_TOKEN})\s*\Z")
 _LONGEST_TOKEN = 20
 _TEMPLATE_LINE = re.compile(r"\s*(?:\{\{[^{}]{1,200}\}\}|\{%[^{}%]{1,200}%\})\s*\Z")
-_EMPTY_LINK = re.compile(r"(?<!!)\[[ \t]{0,9}\]\([^()\s]{0,500}\)")
+_EMPTY_LINK = re.compile(  # not the box of a task, nor a lambda of C++
+    r"(?<!!)(?:\[\]|(?<![-*+] )\[[ \t]{1,9}\])\((?:[a-z]{2,10}:|www\.|[/#.?])[^()\s]{0,500}\)", re.IGNORECASE
+)
 _DATA_IMAGE = re.compile(r"!\[([^\[\]\n]{0,300})\]\(data:image/[A-Za-z0-9.+\-]{1,30};base64,[A-Za-z0-9+/=]*\)")
 _TOKEN_MARKS = ("|>", "<s>", "</s>", "<eos>", "<bos>", "<pad>", "<end_of_turn>", "[PAD]", "[EOS]", "[BOS]")
 _RESIDUE_MARKS = (*_TOKEN_MARKS, "{{", "{%", "](")
@@ -201,8 +266,12 @@ def drop_template_residue(text: str) -> str:
 def drop_special_tokens(text: str) -> str:
     r"""Take special tokens of language models off the ends of a text, or of a turn: trainers put their own there.
 
-    >>> drop_special_tokens("<s> Hello <|im_end|>\n</s>")
-    'Hello'
+    What is said of tokens stays. A token at the end goes where it stands on a line of its own, right at the last word, after a
+    sentence, or where the text begins with one that begins texts; a token at the beginning unless a sentence goes on after it.
+    White space goes on the side where a token went, but for the blank line that a transcript's first turn begins with.
+
+    >>> drop_special_tokens("<s> Hello <|im_end|>\n</s>"), drop_special_tokens("  Ho ho</s>\n"), drop_special_tokens("It is [PAD]")
+    ('Hello', '  Ho ho', 'It is [PAD]')
     """
     if not any(mark in text for mark in _TOKEN_MARKS):
         return text
@@ -214,21 +283,48 @@ def drop_special_tokens(text: str) -> str:
 def _strip_tokens(text: str, token: str) -> str:
     first, last = re.compile(token), re.compile(rf"(?:{token})\Z")
     start, end = 0, len(text)
+    is_wrapped = bool(_BEGINS_TEXT.match(text.lstrip()[:_LONGEST_TOKEN]))
+
+    def last_token(end: int) -> re.Match[str] | None:
+        while end > start and text[end - 1].isspace():
+            end -= 1
+        return last.search(text, max(start, end - _LONGEST_TOKEN), end)
+
+    is_wrapped = is_wrapped and last_token(end) is not None
     while True:
         at = start
         while at < end and text[at].isspace():
             at += 1
-        if not (match := first.match(text, at, end)):
+        if not (match := first.match(text, at, end)) or not (is_wrapped or not _GOES_ON.match(text, match.end(), end)):
             break
         start = match.end()
-    while True:
-        at = end
-        while at > start and text[at - 1].isspace():
-            at -= 1
-        if not (match := last.search(text, max(start, at - _LONGEST_TOKEN), at)):
-            break
-        end = match.start()
-    return (text if (start, end) == (0, len(text)) else text[start:end].strip()) if start < end else ""
+    at = end
+    while match := last_token(at):
+        at = match.start()
+        if is_wrapped or _is_at_an_end(text[max(start, at - 100) : at]):
+            end = at
+    if start >= end:
+        return ""
+    kept = text[start:end]
+    if end < len(text):
+        kept = kept.rstrip()
+    if start > 0:
+        bare = kept.lstrip()
+        kept = "\n\n" + bare if bare.startswith("Human:") and kept[: -len(bare)].endswith("\n\n") else bare
+    return kept
+
+
+def _is_at_an_end(before: str) -> bool:
+    """Whether a token after this is no word of a sentence: on a line of its own, right at a word, or after a sentence's last mark."""
+    said = before.rstrip(" \t\u00a0")
+    if not said or said.endswith("\n"):
+        return True
+    return said[-1] not in "=:([{<,/" if said == before else bool(_SENTENCE_ENDS.search(said))
+
+
+_BEGINS_TEXT = re.compile(r"<s>|<bos>|\[BOS\]|<\|(?:im_start|begin_of_text|endoftext)\|>")
+_GOES_ON = re.compile(r"[ \t]+[a-z]")
+_SENTENCE_ENDS = re.compile(r"[.!?…。！？][\"'”’)\]}*_»」』`]{0,4}\Z")
 
 
 def _without_residue(line: str) -> str:
@@ -300,11 +396,15 @@ def is_boilerplate(line: str) -> bool:
 
 
 _UNTIDY = re.compile(r"[ \t\u00a0](?:\n|\Z)|\n(?:[ \t\u00a0]*\n){3}")
+_TABLE = re.compile(r"\S\t[^\S\n]*\S")
+_HARD_BREAK = re.compile(r"[^ \t\u00a0]  \Z")
 MOST_BLANK_LINES = 2
 
 
 def tidy_whitespace(text: str) -> str:
     r"""Take spaces off the ends of lines, and keep at most two blank lines together.
+
+    Two spaces at the end of a line before another stay, a line break in Markdown; so do the empty last cells of a table in tabs.
 
     >>> tidy_whitespace("One. \n\n\n\n\nTwo.\n\n```\nx = 1  \n\n\n\n```")
     'One.\n\n\nTwo.\n\n```\nx = 1  \n\n\n\n```'
@@ -312,8 +412,12 @@ def tidy_whitespace(text: str) -> str:
     if not _UNTIDY.search(text):
         return text
     kept, blank = [], 0
-    for line, is_prose in _prose_lines(text):
-        line = line.rstrip(" \t\u00a0") if is_prose else line
+    spaces = " \u00a0" if _TABLE.search(text) else " \t\u00a0"
+    lines = list(_prose_lines(text))
+    followed = [bool(after.strip()) for after, _ in lines[1:]] + [False]
+    for (line, is_prose), is_followed in zip(lines, followed, strict=True):
+        if is_prose and not (is_followed and _HARD_BREAK.search(line)):
+            line = line.rstrip(spaces if line.strip() else None)
         blank = blank + 1 if is_prose and not line else 0
         if blank <= MOST_BLANK_LINES:
             kept.append(line)
@@ -323,8 +427,8 @@ def tidy_whitespace(text: str) -> str:
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
-def _prose_lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line of a text, and whether it is outside of code (CommonMark's fenced and indented blocks)."""
+def _prose_lines(text: str, *, indented: bool = True) -> Iterator[tuple[str, bool]]:
+    """Each line of a text, and whether it is outside of code (CommonMark's fenced and, if asked for, indented blocks)."""
     fence = ""
     for line in text.split("\n"):
         mark = _FENCE.match(line)
@@ -336,7 +440,7 @@ def _prose_lines(text: str) -> Iterator[tuple[str, bool]]:
             fence = mark[1]
             yield line, False
         else:
-            yield line, not (line.startswith(("    ", "\t")) and line.strip() != "")
+            yield line, not (indented and line.startswith(("    ", "\t")) and line.strip() != "")
 
 
 TIDYING: tuple[tuple[str, Callable[[str], str]], ...] = (

@@ -13,29 +13,40 @@ BLOCKED_WORDS = (
 """Words of requests that text alone cannot answer: those of Self-Instruct's code, video to diagram added by Alpaca's."""
 
 
-def instruction_signals(requests: pl.Series, responses: pl.Series) -> pl.DataFrame:
-    """Return one row per pair, in order; null where the request or the response is null (the record has no turns).
+EXCHANGES = {"instruction": pl.String, "input": pl.String, "request": pl.String, "response": pl.String}
+"""What is measured of a record with turns: the last request without its input, the input where it is told apart, all that is asked with
+the turns before it, and the response. All null for a record without turns."""
 
-    `request_words`: words between spaces. `blocked_request_words`: how many of `BLOCKED_WORDS` occur, English only.
-    `response_repeats_request`: 1 if the response is the request, or the end or the beginning of it (its input), in any
-    case and spacing, else 0. `request_hash`, `response_hash`: UInt64, of their words in lower case.
 
-    >>> instruction_signals(pl.Series(["Draw a map.", "Say: Hi there", None]), pl.Series(["Here.", "hi  there", None])).select(
+def instruction_signals(exchanges: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per row of `exchanges` (columns of EXCHANGES), in order; null where there is no response (the record has no turns).
+
+    `request_words`: words between spaces of the instruction alone, as Self-Instruct counts them: an input may be long.
+    `blocked_request_words`: how many of `BLOCKED_WORDS` occur in it, English only. `response_repeats_request`: 1 if the response is
+    the input, the instruction, or both together, in any case and spacing, else 0; a part of one of them can be the right answer.
+    `request_hash`, `response_hash`: UInt64, of the words of the whole request and of the response in lower case.
+
+    >>> rows = [("Draw a map.", None, "Draw a map.", "Here."), ("Fix it:", "Hi  there", "Fix it: Hi there", "hi there"), (None,) * 4]
+    >>> instruction_signals(pl.DataFrame(rows, EXCHANGES, orient="row")).select(
     ...     "request_words", "blocked_request_words", "response_repeats_request"
     ... ).rows()
-    [(3, 2, 0), (3, 0, 1), (None, None, None)]
+    [(3, 2, 0), (2, 0, 1), (None, None, None)]
     """
-    request, response = pl.col("request"), pl.col("response")
+    instruction, given, request, response = map(pl.col, EXCHANGES)
     pattern = r"(?i-u:\b)(?i:" + "|".join(BLOCKED_WORDS) + r")(?i-u:\b)"
     return (
-        pl.DataFrame({"request": requests.cast(pl.String), "response": responses.cast(pl.String)})
+        exchanges.select(*EXCHANGES)
+        .cast(pl.String)
         .with_columns(pl.all().str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars())
+        .with_columns(given.fill_null(""))
         .select(
-            request_words=request.str.count_matches(r"\S+").cast(pl.Int64),
-            blocked_request_words=request.str.count_matches(pattern).cast(pl.Int64),
-            response_repeats_request=((response != "") & (request.str.ends_with(response) | request.str.starts_with(response)))
-            .cast(pl.Int64),
+            request_words=instruction.str.count_matches(r"\S+").cast(pl.Int64),
+            blocked_request_words=instruction.str.count_matches(pattern).cast(pl.Int64),
+            response_repeats_request=(
+                (response != "")
+                & ((response == given) | (response == instruction) | (response == instruction + " " + given))
+            ).cast(pl.Int64),
             request_hash=pl.when(request.is_not_null()).then(request.hash(0)),
             response_hash=pl.when(response.is_not_null()).then(response.hash(0)),
         )
-    )  # fmt: skip
+    )

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from curation_assets.algorithms.instructions import instruction_signals
+from curation_assets.algorithms.instructions import EXCHANGES, instruction_signals
 from curation_assets.algorithms.korean import korean_signals
 from curation_assets.algorithms.language import languages
 from curation_assets.algorithms.token_signals import token_signals
@@ -12,13 +12,12 @@ from curation_assets.algorithms.web_lines import c4_lines, refinedweb_lines
 
 def text_signals(
     texts: pl.Series,
-    requests: pl.Series | None = None,
-    responses: pl.Series | None = None,
+    exchanges: pl.DataFrame | None = None,
     toxicity: pl.Series | None = None,
 ) -> pl.DataFrame:
     """Return one row per text, in order.
 
-    `requests` and `responses`: what was asked and answered, null where a text has no turns; without them all are null.
+    `exchanges`: what was asked and answered, as `instruction_signals` takes it, null where a text has no turns; without it all are null.
     `toxicity`: the probability a classifier fitted on the user's labels gives, null where there is none.
 
     Raises as `token_signals` does.
@@ -33,7 +32,7 @@ def text_signals(
             refinedweb_lines(texts).drop("text"),
             toxic_words(texts, told["language"]),
             korean_signals(texts),
-            instruction_signals(none if requests is None else requests, none if responses is None else responses),
+            instruction_signals(pl.DataFrame(dict.fromkeys(EXCHANGES, none)) if exchanges is None else exchanges),
             pl.DataFrame({"toxicity": none.cast(pl.Float64) if toxicity is None else toxicity}),
         ],
         how="horizontal",

@@ -5,6 +5,7 @@ Records are told apart here, so that one that is broken costs only itself; what 
 by fastwarc.
 """
 
+import codecs
 import io
 import re
 from collections import Counter
@@ -171,12 +172,18 @@ def _page(record: Block, max_bytes: int) -> dict[str, Any]:
     kind = said.get("warc-type", "of no type")
     if kind not in ("response", "conversion"):
         raise Passed(kind)
+    stated = _media_type(said.get("content-type", ""))
+    if kind == "response" and stated not in ("application/http", ""):  # look-ups of names, downloads by FTP
+        raise Passed(f"of type {stated}")
+    cut_off = said.get("warc-truncated", "")
     payload, content_type, charset = (
-        _of_http(record, max_bytes) if kind == "response" else (record.block, said.get("content-type", ""), None)
+        _of_http(record, max_bytes, is_whole=not cut_off) if kind == "response" else (record.block, stated, None)
     )
-    content_type = content_type.partition(";")[0].strip().lower()
+    content_type = _media_type(content_type)
     if content_type not in TYPES:
         raise Passed(f"of type {content_type or 'not stated'}")
+    if cut_off:
+        raise ValueError(f"the crawler cut its payload off (WARC-Truncated: {cut_off:.40})")
     text, charset = decoded(payload, charset, is_html=content_type in HTML_TYPES)
     return {
         "uri": said.get("warc-target-uri", "").strip("<>") or None,
@@ -188,8 +195,16 @@ def _page(record: Block, max_bytes: int) -> dict[str, Any]:
     }
 
 
-def _of_http(record: Block, max_bytes: int) -> tuple[bytes, str, str | None]:
-    """Payload, content type and charset of a response, dechunked and decompressed."""
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _of_http(record: Block, max_bytes: int, *, is_whole: bool) -> tuple[bytes, str, str | None]:
+    """Payload, content type and charset of a response, dechunked and decompressed; no payload of one that is not whole."""
+    if not is_whole:
+        found = _fastwarc(record, "none")
+        _check_http(found)
+        return b"", found.http_content_type or "", None
     try:
         found = _fastwarc(record, "all")
         payload = found.reader.read(max_bytes + 1)  # a few bytes of gzip can stand for gigabytes
@@ -231,28 +246,49 @@ def _is_text(payload: bytes) -> bool:
     return b"\0" not in payload[:4096] and (payload.lstrip()[:1] == b"<" or _decodes(payload, "utf-8") is not None)
 
 
+MOST_REPLACED = 0.01
+"""Greatest share of characters that may be U+FFFD for bytes that the stated charset cannot have. Ours."""
+MOST_REPLACED_BEYOND_ASCII = 0.2
+"""The same share of the characters beyond ASCII: where more of them do not fit, it is another charset. Ours."""
+
+_WIDER = {"euc_kr": "cp949", "shift_jis": "cp932", "gbk": "gb18030", "gb2312": "gb18030"}
+"""Encodings as Python names them → what the WHATWG Encoding standard reads by that name, which has more characters."""
+
+
 def decoded(payload: bytes, charset: str | None, *, is_html: bool) -> tuple[str, str]:
     """The text of a payload and the encoding it was read in.
 
     Tried are, in the order of the WHATWG HTML standard (8.2.3.2), a byte order mark, the charset of the HTTP header and, in HTML, that of
-    a meta element; then UTF-8 and what the bytes look like. Raises ValueError where none of them fits.
+    a meta element; then UTF-8, the same again with U+FFFD in the place of a few bytes that do not fit (at most MOST_REPLACED), what
+    the bytes look like and, for a few bytes again, Windows-1252. Raises ValueError where none of them fits.
 
     >>> decoded("café".encode("latin-1"), "ISO-8859-1", is_html=False)
     ('café', 'cp1252')
     """
-    from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
+    from resiliparse.parse.encoding import detect_encoding
 
     marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
     tried = [name for mark, name in marks.items() if payload.startswith(mark)]
-    stated = [charset, _meta_charset(payload) if is_html else None]
-    tried += [map_encoding_to_html5(name, False) for name in stated if name]
-    tried += ["utf-8"]
+    in_meta = _encoding(_meta_charset(payload)) if is_html else None
+    # A meta element that can be read in ASCII does not stand in UTF-16, whatever it says (WHATWG HTML, 13.2.3.2).
+    stated = [_encoding(charset), "utf-8" if in_meta and in_meta.startswith("utf-16") else in_meta]
+    tried += [*filter(None, stated), "utf-8"]
+    tried = list(dict.fromkeys(tried))
     for name in tried:
+        if (text := _decodes(payload, name)) is not None:
+            return text, name
+    replaced = {name: payload.decode(name, "replace") for name in tried}
+    nearly = [name for name in tried if replaced[name].count("\ufffd") <= MOST_REPLACED * len(replaced[name])]
+    for name in nearly:
+        beyond_ascii = sum(map(len, _BEYOND_ASCII.findall(replaced[name])))
+        if replaced[name].count("\ufffd") <= MOST_REPLACED_BEYOND_ASCII * beyond_ascii:
+            return replaced[name], name
+    # Where hardly a byte is beyond ASCII, those that fit nothing else are the quotes and dashes of Windows-1252.
+    for name in (_encoding(detect_encoding(payload)), "cp1252" if nearly else None):
         if name and (text := _decodes(payload, name)) is not None:
             return text, name
-    guessed = map_encoding_to_html5(detect_encoding(payload), False)
-    if guessed and (text := _decodes(payload, guessed)) is not None:
-        return text, guessed
+    if nearly:
+        return replaced[nearly[0]], nearly[0]
     raise ValueError(f"its payload is not valid {tried[0]}, nor in any other encoding it could be in")
 
 
@@ -260,6 +296,20 @@ def _decodes(payload: bytes, encoding: str) -> str | None:
     try:
         return payload.decode(encoding)
     except (UnicodeDecodeError, LookupError):
+        return None
+
+
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
+
+
+def _encoding(name: str | None) -> str | None:
+    """What a charset is read in; None for one that is not stated or not known."""
+    from resiliparse.parse.encoding import map_encoding_to_html5
+
+    found = map_encoding_to_html5(name, False) if name else None
+    try:
+        return _WIDER.get(found, found) if found and codecs.lookup(found) else None
+    except LookupError:
         return None
 
 

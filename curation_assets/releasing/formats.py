@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from curation_assets.algorithms.cleaning import clean, repair
+from curation_assets.algorithms.cleaning import repair
 from curation_assets.readers.kinds import CONVERSATIONS, Conversation
 from curation_assets.readers.turns import Message, calls
 
@@ -47,24 +47,18 @@ class Releasable(NamedTuple):
 # --- repairing turns ------------------------------------------------------------------------------------------------
 
 
-def repaired(found: Conversation, *, was_html: bool) -> Conversation:
-    """A conversation with every turn repaired as its canonical text was when it was cleaned.
-
-    was_html: the text as a whole was HTML and has been read as such; else markup in a turn is part of what is said.
-    """
-
-    def step(words: str) -> str:
-        return clean(words).text if was_html else repair(words)
+def repaired(found: Conversation) -> Conversation:
+    """A conversation with every turn repaired as its canonical text was when it was cleaned; markup is part of what is said."""
 
     def turns(said: Iterable[Message]) -> list[Message]:
-        return [turn._replace(content=step(turn.content)) for turn in said]
+        return [turn._replace(content=repair(turn.content)) for turn in said]
 
     return found._replace(
         prompt=turns(found.prompt),
         response=turns(found.response),
         rejected=turns(found.rejected),
-        instruction=found.instruction and step(found.instruction),
-        input=found.input and step(found.input),
+        instruction=found.instruction and repair(found.instruction),
+        input=found.input and repair(found.input),
     )
 
 

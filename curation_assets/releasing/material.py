@@ -149,15 +149,15 @@ def records(
             original, text = row.pop("original"), row.pop("text")
             for name in ("source_record_id", "source_uri") if hidden else ():
                 row[name] = pii.redact(row[name], pii.find(row[name], hidden))
-            found = read(row["kind"], original, was_html=row.pop("was_html")) if original is not None else None
+            found = read(row["kind"], original) if original is not None else None
             label = row["owner_label"] if labels is None else labels.get(row["record_id"])
             alike = found is None or canonical_text(found).strip() == text
             yield row, Releasable(row["kind"], text, found, label), alike
 
 
-def read(kind: str, original: str, *, was_html: bool) -> Conversation:
+def read(kind: str, original: str) -> Conversation:
     """A stored conversation with its turns repaired."""
-    return repaired(conversation(kind, original), was_html=was_html)
+    return repaired(conversation(kind, original))
 
 
 class Settled(NamedTuple):

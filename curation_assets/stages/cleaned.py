@@ -153,7 +153,8 @@ class CleanedConfig(dg.Config):
     )
     whitespace: bool = Field(
         default=True,
-        description="In documents: take spaces off the ends of lines and keep at most two blank lines together; code stays as it is.",
+        description="In documents: take spaces off the ends of lines and keep at most two blank lines together; code stays as it is, and so "
+        "do line breaks of Markdown (two spaces) and empty last cells of tables in tabs.",
     )
     pii: PiiConfig = Field(default=PiiConfig(), description="What becomes of personal data and secrets, by type.")
 
@@ -163,7 +164,7 @@ class CleanedConfig(dg.Config):
         return tuple(name for name, _ in TIDYING if getattr(self, name))
 
 
-@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
+@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="3")
 def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record with its text repaired: encoding, Unicode form, HTML to text, template residue, personal data.
 

@@ -12,6 +12,7 @@ from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.readers import CONVERSATIONS, conversation, exchange
 from curation_assets.stages import OWNERS
+from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.contamination import NO_MATCHES, contamination, require_current
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.raw import raw
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from curation_assets.models.reference_judge import ReferenceJudge
 
 TEXTS = (
-    "select d.record_id, d.text, d.kind, case when list_contains($kinds, d.kind) then r.original end as original "
-    "from deduped.records as d left join raw.records as r using (record_id)"
+    "select d.record_id, d.text, d.kind, case when list_contains($kinds, d.kind) then coalesce(c.cleaned_original, r.original) end "
+    "as original from deduped.records as d left join raw.records as r using (record_id) "
+    "left join cleaned.records as c using (record_id)"
 )
-"""Every text, and the whole record as it was read where it has turns."""
+"""Every text, and the whole record as cleaning left it where it has turns."""
 
 RULE_SETS = (
     "language", "gopher_quality", "gopher_repetition", "fineweb", "c4", "refinedweb", "self_instruct", "korean", "toxicity",
@@ -130,11 +132,11 @@ class FilteredConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[raw, deduped, contamination],
+    deps=[raw, cleaned, deduped, contamination],
     group_name="records",
     kinds={"duckdb", "python"},
     owners=OWNERS,
-    code_version="2",
+    code_version="3",
 )
 def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record that no rule drops.
@@ -177,15 +179,19 @@ def measured_records(
     warehouse: Warehouse, context: dg.AssetExecutionContext, classifier: "ReferenceJudge | None"
 ) -> dict[str, Any]:
     """Which records the signals are to be of, and whether they must be measured: changing a threshold measures nothing."""
-    code_version = context.assets_def.code_versions_by_key[context.asset_key]
-    deduped_run = warehouse.value("select max_by(run_id, finished_at) as run from ledger.runs where stage = 'deduped'")
-    wanted = f"deduped by run {deduped_run}, measured by code {code_version}"
+    wanted = measurement(warehouse, context.assets_def.code_versions_by_key[context.asset_key])
     if classifier is not None:
         wanted += f", toxicity by classifier {classifier.revision}"
     last = warehouse.query(
         "select notes ->> 'signals_of' as signals_of from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"
     )["signals_of"].to_list()
     return {"signals_of": wanted, "is_new": last != [wanted] or not warehouse.has_table("filtered.signals")}
+
+
+def measurement(warehouse: Warehouse, code_version: str | None) -> str:
+    """Which records signals are of that are measured now, and by which code: how `signals_of` in the notes of a run begins."""
+    deduped_run = warehouse.value("select max_by(run_id, finished_at) as run from ledger.runs where stage = 'deduped'")
+    return f"deduped by run {deduped_run}, measured by code {code_version}"
 
 
 def toxicity_classifier(examples: ToxicityExamples | None) -> "ReferenceJudge | None":
@@ -224,6 +230,7 @@ def account_of(classifier: "ReferenceJudge | None") -> dict[str, Any] | None:
 
 def measure(warehouse: Warehouse, spool: Spool, total: int, classifier: "ReferenceJudge | None") -> None:
     """Write to the spool what Python measures of every record."""
+    from curation_assets.algorithms.instructions import EXCHANGES
     from curation_assets.algorithms.signals import text_signals  # compiles its kernels on import
 
     report, done = reporter("filtered: signals", "records", total), 0
@@ -234,23 +241,25 @@ def measure(warehouse: Warehouse, spool: Spool, total: int, classifier: "Referen
         records = pl.DataFrame(pl.from_arrow(batch))
         turns = pl.DataFrame(
             [_exchange(*row) for row in records.select("kind", "original").iter_rows()],
-            schema={"request": pl.String, "response": pl.String},
+            schema=EXCHANGES,
             orient="row",
         )
         toxicity = None if classifier is None else pl.Series(1 - classifier.score(batch["text"]))
-        measured = text_signals(records["text"], turns["request"], turns["response"], toxicity)
+        measured = text_signals(records["text"], turns, toxicity)
         spool.write(_arrow(measured.with_columns(records["record_id"]).select(columns)).cast(spool.schema))
         report(done := done + len(batch))
 
 
-def _exchange(kind: str, original: str | None) -> tuple[str | None, str | None]:
-    """Request and response of a record with turns, else nothing."""
+def _exchange(kind: str, original: str | None) -> tuple[str | None, ...]:
+    """Of a record with turns the columns of EXCHANGES, else nothing."""
     if original is None:
-        return None, None
+        return None, None, None, None
     try:
-        return exchange(conversation(kind, original))
+        found = conversation(kind, original)
     except ValueError:  # read by an older version, which was less strict
-        return None, None
+        return None, None, None, None
+    asked_last = next((turn.content for turn in reversed(found.prompt) if turn.role == "user"), "")
+    return (found.instruction or asked_last, found.input, *exchange(found))
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:

@@ -84,6 +84,14 @@ def test_texts_in_hangul_kana_and_chinese_are_what_ftfy_makes_of_them(text):
     assert repair_encoding(text) == ftfy.fix_text(text, cleaning._ENCODING)
 
 
+def test_white_space_goes_only_where_a_token_went():
+    transcript = "\n\nHuman: Hi there\n\nAssistant: Ho ho"
+    assert drop_special_tokens(f"{transcript}</s>\n") == transcript
+    assert drop_special_tokens(f"<s>{transcript}") == transcript
+    assert drop_special_tokens(f"<s> {transcript} </s>") == transcript
+    assert drop_special_tokens("<s>  One.\n") == "One.\n"
+
+
 def test_a_long_run_of_spaces_before_a_token_is_read():
     assert drop_special_tokens(" " * 1_000_000 + "|>") == " " * 1_000_000 + "|>"
 

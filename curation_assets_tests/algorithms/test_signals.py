@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from curation_assets.algorithms.instructions import instruction_signals
+from curation_assets.algorithms.instructions import EXCHANGES, instruction_signals
 from curation_assets.algorithms.korean import korean_signals
 from curation_assets.algorithms.signals import text_signals
 
@@ -23,22 +23,23 @@ def test_korean_prose_has_endings_and_lists_have_not():
 
 
 def test_instructions_are_measured_and_their_responses_compared():
-    pairs = [
-        ("Name three colours of the rainbow.", "Red, green and blue."),
-        ("Draw a graph of the sales.", "Here it is."),
-        ("Repeat after me:\nThe sea is  calm.", "the sea is calm."),
-        ("Is it calm?", ""),
-        (None, None),
+    asked = [
+        ("Name three colours of the rainbow.", None, "Red, green and blue."),
+        ("Draw a graph of the sales.", "", "Here it is."),
+        ("Use a mapped filename.", None, "No."),
+        ("Which word does not belong?", "Cup, Plate, Kettle", "Kettle"),  # a part of the input, and right
+        ("Mend the sentence.", "The map of the  image. " * 60, "the map of the image. " * 60),
+        ("Say that the sea is calm.", None, "say that the SEA is calm."),
+        ("Complete:", "The sea is", "Complete: The sea is"),
+        ("Is it calm?", "", ""),
+        (None, None, None),
     ]
-    found = instruction_signals(*map(pl.Series, zip(*pairs, strict=True)))
-    assert found["request_words"].to_list() == [6, 6, 7, 3, None]
-    assert found["blocked_request_words"].to_list() == [0, 2, 0, 0, None]
-    assert found["response_repeats_request"].to_list() == [0, 0, 1, 0, None]
-    assert found["request_hash"].n_unique() == 5
-    assert "mapped" not in found.columns
-    assert (
-        instruction_signals(pl.Series(["Use a mapped filename."]), pl.Series(["No."]))["blocked_request_words"][0] == 0
-    )
+    rows = [(said, given, f"{said} {given}" if said else None, answer) for said, given, answer in asked]
+    found = instruction_signals(pl.DataFrame(rows, EXCHANGES, orient="row"))
+    assert found["request_words"].to_list() == [6, 6, 4, 5, 3, 6, 1, 3, None]
+    assert found["blocked_request_words"].to_list() == [0, 2, 0, 0, 0, 0, 0, 0, None]
+    assert found["response_repeats_request"].to_list() == [0, 0, 0, 0, 1, 1, 1, 0, None]
+    assert found["request_hash"].n_unique() == 9
 
 
 def test_every_signal_has_a_value_for_every_text():

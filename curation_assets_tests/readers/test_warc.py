@@ -62,8 +62,15 @@ def test_compressed_whole_or_record_by_record(tmp_path, compress):
         response(PAGE.encode(), more=b"Content-Encoding: gzip\r\n"),  # undone by the crawler, which kept the header
         response(b"3\r\n<p>\r\n9\r\n" + "한국어".encode() + b"\r\n0\r\n\r\n", more=b"Transfer-Encoding: chunked\r\n"),
         response(b"\xef\xbb\xbf<p>" + "한국어".encode(), b"text/html; charset=latin-1"),
+        response("<p>한국어, 똠방각하 펲시".encode("cp949"), b"text/html; charset=euc-kr"),
+        response("<p>①②㈱ 日本語 髙橋</p>한국어".encode(), b"text/html; charset=shift_jis"),
+        response(b"<html><meta charset='utf-16'>" + "<p>한국어  ".encode(), b"text/html"),
+        response("<p>한국어 ".encode() * 60 + b"\xff</p>"),
     ],
-    ids=["header", "meta", "gzip", "gzip undone", "chunked", "byte order mark"],
+    ids=[
+        *("header", "meta", "gzip", "gzip undone", "chunked", "byte order mark"),
+        *("beyond EUC-KR", "not Shift JIS", "a meta element says UTF-16", "one byte amiss"),
+    ],
 )
 def test_the_payload_is_read_in_its_own_encoding(tmp_path, block):
     assert "한국어" in ingest(tmp_path, record(block)).records["text"][0].as_py()
@@ -81,6 +88,11 @@ def test_a_conversion_to_text_is_a_document(tmp_path):
         (record(response(b"gone", status=b"404 Not Found")), "1 of status 404"),
         (record(response(b"\x89PNG", b"image/png")), "1 of type image/png"),
         (record(b"GET / HTTP/1.1\r\n\r\n", b"request"), "1 request"),
+        (
+            record(b"20240102\na.example. 300 IN A 192.0.2.1\n", more=b"Content-Type: text/dns\r\n"),
+            "1 of type text/dns",
+        ),
+        (record(response(b"\x89PNG", b"image/png"), more=HTTP + b"WARC-Truncated: length\r\n"), "1 of type image/png"),
     ],
 )
 def test_what_is_no_page_is_passed_over_and_counted(tmp_path, other, told):
@@ -113,6 +125,37 @@ def test_a_broken_record_is_refused_with_its_place_and_the_rest_goes_on(tmp_path
     [reject] = batch.rejects.to_pylist()
     assert reject["source_row"] == 2
     assert why in reject["reason"]
+
+
+def chunked(body):
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        response(PAGE.encode()[:-20]),
+        response(gzip.compress(PAGE.encode())[:-20], more=b"Content-Encoding: gzip\r\n"),
+        response(chunked(PAGE.encode())[:-20], more=b"Transfer-Encoding: chunked\r\n"),
+    ],
+    ids=["plain", "gzip", "chunked"],
+)
+def test_a_page_that_the_crawler_cut_off_is_refused_however_it_was_sent(tmp_path, block):
+    batch = ingest(tmp_path, record(block, more=HTTP + b"WARC-Truncated: length\r\n") + GOOD)
+    assert batch.records["text"].to_pylist() == [PAGE]
+    assert "WARC-Truncated: length" in batch.rejects["reason"][0].as_py()
+
+
+def test_what_does_not_fit_the_stated_charset_is_bounded():
+    from curation_assets.readers.warc import decoded
+
+    said = "日本語のページです。①②㈱ 髙橋"
+    assert decoded(said.encode("cp932"), "shift_jis", is_html=False) == (said, "cp932")
+    curly = ("It\u2019s the caf\u00e9\u2019s menu. " * 3 + "a" * 600).encode("cp1252")
+    assert decoded(curly, "utf-8", is_html=False)[1] == "cp1252"  # few bytes do not fit, but none beyond ASCII does
+    assert decoded("é".encode() * 199 + b"\xff", "utf-8", is_html=False)[0].count("\ufffd") == 1
+    with pytest.raises(ValueError, match="not valid utf-8"):
+        decoded("é".encode() * 9 + b"\xff", "utf-8", is_html=False)
 
 
 def test_a_file_that_is_cut_off_says_where(tmp_path):

@@ -147,11 +147,10 @@ def test_one_exchange_goes_into_prompt_and_completion():
 
 def test_turns_are_repaired_as_the_text_was_and_code_in_them_is_not_read_as_a_page():
     record = {"instruction": "Write a page.", "output": "<p>cafÃ©</p>"}
-    found = repaired(conversation("instruction", orjson.dumps(record)), was_html=False)
+    found = repaired(conversation("instruction", orjson.dumps(record)))
     assert found.response[0].content == "<p>café</p>"
-    assert repaired(found, was_html=True).response[0].content == "café"
     asked = {"instruction": "cafÃ©", "input": "thÃ©", "output": "x"}
-    found = repaired(conversation("instruction", orjson.dumps(asked)), was_html=False)
+    found = repaired(conversation("instruction", orjson.dumps(asked)))
     assert (found.instruction, found.input, found.prompt[0].content) == ("café", "thé", "café\nthé")
 
 

@@ -61,7 +61,14 @@ def said(rng, where=None, words=30):
 def planted_records():
     """Records of every kind with an address in each part that a release can show, each address naming its place."""
     rng = random.Random(3)
-    arguments = json.dumps({"to": leak("arguments"), "from": "user", "n": 4111111111111111}).replace("@", "\\u0040")
+    arguments = json.dumps(
+        {
+            "to": leak("arguments"),
+            "from": "user",
+            "n": 4111111111111111,
+            "roles": {leak("key"): "x", leak("other_key"): 4111111111111111.0},
+        }
+    ).replace("@", "\\u0040")
     call = {"id": "c1", "type": "function", "function": {"name": "send", "arguments": arguments}}
     tool = {
         "type": "function",
@@ -74,7 +81,12 @@ def planted_records():
         {"role": "tool", "tool_call_id": "c1", "content": said(rng, "tool_turn")},
         {"role": "assistant", "content": said(rng, "answer"), "reasoning_content": said(rng, "reasoning")},
     ]
-    share = [{"from": "human", "value": said(rng, "human")}, {"from": "gpt", "value": said(rng, "gpt") + "<|im_end|>"}]
+    share = [
+        {"from": "human", "value": said(rng, "human")},
+        {"from": "function_call", "value": arguments.replace('{"to"', '{"name": "send", "arguments": {"to"') + "}"},
+        {"from": "observation", "value": json.dumps({"rows": [f"1\t{leak('tool_rows')}"]}).replace("@", "\\u0040")},
+        {"from": "gpt", "value": said(rng, "gpt") + "<|im_end|>"},
+    ]
     hh = "\n\nHuman: {}\n\nAssistant: {}"
     asked = said(rng, "hh_prompt")
     return [
@@ -90,6 +102,8 @@ def planted_records():
             "system": leak("alpaca_system"),
         },
         {"instruction": said(rng), "output": said(rng), "history": [[said(rng, "history"), said(rng)]]},
+        {"instruction": said(rng), "output": f"<s> {leak('beside_a_token')} </s>".replace("@", "&#64;")},
+        {"instruction": "<p>Who?</p>", "output": f'<a href="mailto:{leak("markup")}">Someone</a>'},
         {"prompt": said(rng, "prompt"), "completion": said(rng, "completion") + leak("escaped").replace("@", "&#64;")},
         {"messages": turns, "tools": [tool]},
         {"conversations": share, "tools": json.dumps([tool]).replace("@", "\\u0040")},
@@ -283,8 +297,36 @@ def test_names_are_masked_where_a_model_finds_them(tmp_path):
     assert "[PERSON]" in conversation("instruction", found[2].original).prompt[0].content
 
 
+def instruction(answer):
+    return {"instruction": "Say it.", "output": answer}
+
+
+def test_a_masked_key_keeps_its_value_and_its_neighbours():
+    answer = json.dumps({"a@b.org": 1, "c@d.org": 2, "plain": 3, "[EMAIL] 2": 4})
+    [found] = cleaned_by(CleanedConfig(), [instruction(answer)])
+    said = json.loads(conversation("instruction", found.original).response[0].content)
+    assert said == {"[EMAIL]": 1, "[EMAIL] 3": 2, "plain": 3, "[EMAIL] 2": 4}
+    assert [(part, one.type) for part, one in found.findings] == [("output.{0}", "email"), ("output.{1}", "email")]
+
+
+def test_a_key_tells_what_its_value_is_and_a_number_that_is_whole_is_one():
+    rows = [{"password": "S3cr-et99x", "note": "S3cr-et99x"}, [4111111111111111.0, 4111111111111111.5, 1e300]]
+    first, second = cleaned_by(CleanedConfig(), [instruction(json.dumps(row)) for row in rows])
+    assert json.loads(conversation("instruction", first.original).response[0].content) == {
+        "password": "[SECRET]",
+        "note": "S3cr-et99x",
+    }
+    assert conversation("instruction", second.original).response[0].content.startswith('["[CREDIT_CARD]"')
+
+
+def test_markup_and_code_in_a_conversation_are_what_it_is_about():
+    row = {"instruction": "<p>hello</p> Make the word bold.", "output": "<p><b>hello</b></p>"}
+    [found] = cleaned_by(CleanedConfig(), [row])
+    assert (found.text, found.steps, found.original) == ("\n".join(row.values()), [], None)
+
+
 def test_every_step_can_be_switched_off():
-    text = "One.  \nTwo.\nRead more\nThree, a@b.org.\nFour.<|endoftext|>"
+    text = "One. \nTwo.\nRead more\nThree, a@b.org.\nFour.<|endoftext|>"
     rows = [{"text": text}, {"instruction": "Say it.", "output": text}]
     off = CleanedConfig(
         template_residue=False, boilerplate_lines=False, whitespace=False, pii=PiiConfig(email="ignore")
@@ -294,7 +336,5 @@ def test_every_step_can_be_switched_off():
     document, instruction = cleaned_by(CleanedConfig(), rows)
     assert document.text == "One.\nTwo.\nThree, [EMAIL].\nFour."
     assert document.steps == ["template_residue", "boilerplate_lines", "whitespace", "pii"]
-    assert (
-        instruction.text == "Say it.\nOne.  \nTwo.\nRead more\nThree, [EMAIL].\nFour."
-    )  # what is said keeps its lines
+    assert instruction.text == "Say it.\nOne. \nTwo.\nRead more\nThree, [EMAIL].\nFour."  # what is said keeps its lines
     assert instruction.steps == ["template_residue", "pii"]

@@ -1,7 +1,8 @@
 -- One row per rule in force: the signal it reads, the bound it sets, and the records it speaks about.
 -- Published thresholds: Gopher (Rae et al. 2021, arXiv 2112.11446, appendix A1), FineWeb (Penedo et al. 2024, arXiv 2406.17557,
 -- sections 3.3 and 3.6), C4 (Raffel et al. 2020, section 2.2, and its reference code), RefinedWeb (Penedo et al. 2023, arXiv
--- 2306.01116, appendix G.2), Self-Instruct (Wang et al. 2023, arXiv 2212.10560). They were made for English; scripts,
+-- 2306.01116, appendix G.2), Self-Instruct (Wang et al. 2023, arXiv 2212.10560; its rules
+-- read the instruction alone, without its input and the turns before it). They were made for English; scripts,
 -- languages, kinds and short_text say where each still makes sense. The sets korean and toxicity are ours.
 -- A threshold set to null switches its rule off. A value on the threshold passes.
 -- $rule_sets: the sets in force, of language, gopher_quality, gopher_repetition, fineweb, c4, refinedweb, self_instruct, korean and toxicity
@@ -42,10 +43,10 @@
 -- $max_curly_bracket_lines: most lines with a curly bracket (C4 0)
 -- $max_c4_dropped_line_ratio: greatest share of lines that C4's line rules drop; null (off) by default, C4 drops the lines
 -- $max_refinedweb_flagged_word_ratio: greatest share of words in lines of navigation, counters and capitals (RefinedWeb .05)
--- $min_request_words: fewest words of an instruction (Self-Instruct's code 4)
--- $max_request_words: most words of an instruction (Self-Instruct's code 150)
--- $max_blocked_request_words: most words that ask for more than text: image, graph, … (Self-Instruct 0)
--- $max_response_repeats_request: 0 drops a response that only repeats its request (Self-Instruct 0)
+-- $min_request_words: fewest words of an instruction without its input (Self-Instruct's code 4)
+-- $max_request_words: most words of an instruction without its input (Self-Instruct's code 150)
+-- $max_blocked_request_words: most words of an instruction, without its input, that ask for more than text: image, graph, … (Self-Instruct 0)
+-- $max_response_repeats_request: 0 drops a response that is its request, its input or both again (Self-Instruct 0)
 -- $max_responses_to_request: most different responses to the same request (Self-Instruct 1)
 -- $min_korean_ending_ratio: least share of Korean words that end in a particle or an ending (ours .3)
 -- $max_jamo_ratio: greatest share of letters that are lone jamo, ㅋㅋㅋ (ours .3)
@@ -170,7 +171,7 @@ with every_rule(rule, rule_set, setting, signal, at_least, at_most, scripts, lan
       ['Latin'], ['en', 'und'], ['instruction'], true, 'It asks for an image, a graph or a file, which text cannot answer.'),
     ('self_instruct_max_response_repeats', 'self_instruct', 'max_response_repeats_request', 'response_repeats_request',
       null, $max_response_repeats_request,
-      null, null, ['instruction'], true, 'The response only repeats the request.'),
+      null, null, ['instruction'], true, 'The response only repeats the request or its input.'),
     ('self_instruct_max_responses_to_request', 'self_instruct', 'max_responses_to_request', 'responses_to_request',
       null, $max_responses_to_request,
       null, null, ['instruction'], true, 'The same request has other responses too: one of them is wrong, or it asks too little.'),

@@ -11,7 +11,7 @@
 -- Lines are trimmed, and only those with text count; DataTrove counts blank lines too for bullets and ellipses.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
 -- judges a null. So are signals of languages a text is not in and of turns it does not have.
--- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original)
+-- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
 
 with bared as (
   -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
@@ -265,8 +265,8 @@ select
   toxicity,  -- probability of abuse by the classifier fitted on filtered.toxicity_examples; null without
   korean_ending_ratio,  -- share of Korean words that end in a particle or an ending
   jamo_ratio,  -- share of letters that are lone jamo (ㅋㅋㅋ); null without Hangul
-  request_words,  -- words of the request of a record with turns
-  blocked_request_words,  -- words in it that ask for more than text (image, graph, …)
-  response_repeats_request,  -- 1 if its response is the beginning or the end of its request, else 0
-  responses_to_request  -- how many different responses records give to that request
+  request_words,  -- words of the last request of a record with turns, without its input where the two are told apart
+  blocked_request_words,  -- words in that which ask for more than text (image, graph, …)
+  response_repeats_request,  -- 1 if its response is that request, its input, or both together, else 0
+  responses_to_request  -- how many different responses records give to the same request, with its input and the turns before it
 from measured

@@ -1,8 +1,10 @@
 -- One row per record that would enter or leave filtered.records if some of its rules were others, and why.
 -- whatif.decisions holds what the changed rules would drop. The other rules decide as they did in the run in force.
 -- A record enters if every rule that drops it now is a changed one that would let it pass; clusters are those of now, so
--- a record that enters has none.
+-- a record that enters has none. A record with a person's verdict in force is kept or dropped by that, whatever the rules say:
+-- it is no row here.
 -- $changed: names of the rules that are others, or that would be no more
+-- $overridden: ids of the records on which a person's verdict is in force
 with now as (
   select record_id, rule, value, threshold
   from ledger.current_decisions
@@ -39,4 +41,5 @@ join deduped.records as r using (record_id)
 left join filtered.signals as s using (record_id)
 left join clusters.assignments as a using (record_id)
 left join clusters.profiles as p using (cluster_id)
+where not list_contains($overridden::varchar[], c.record_id)
 order by c.change, c.record_id

@@ -20,8 +20,7 @@ select
   c.inclusion_probability,  -- chance with which it was selected
   c.text_hash,              -- hash of the text
   c.text,                   -- the cleaned text
-  case when list_contains($conversations::varchar[], c.kind) then coalesce(k.cleaned_original, r.original) end as original,  -- the record, of a conversation, as cleaning left it
-  list_contains(k.cleaning_steps, 'html_to_text') as was_html  -- whether its text was HTML from end to end
+  case when list_contains($conversations::varchar[], c.kind) then coalesce(k.cleaned_original, r.original) end as original  -- the record, of a conversation, as cleaning left it
 from curated_set.records as c
 join raw.records as r using (record_id)
 join cleaned.records as k using (record_id)
