@@ -8,8 +8,9 @@
 
 Three quarters of the corpus are base documents, recombined from real sentences of ../shared/data and of this Python's
 packages; a fifth are copies with 1, 3, 5, 10 or 20 % of their words replaced, a twentieth exact copies. All look for
-5-word shingles in 14 bands of 8 rows. Precision: pairs in one cluster that were planted together; recall: copies in
-the cluster of their base, by edit rate and, whatever the rate, where the true Jaccard similarity is .8 or more.
+5-word shingles in 14 bands of 8 rows, ours in its default of 16 of 7, which are as many hashes. Precision: pairs in one
+cluster that were planted together; recall: copies in the cluster of their base, by edit rate and, whatever the rate, where
+the true Jaccard similarity is .8 or more.
 Word edits cap what any 14 × 8 can find: P(s) = 1 - (1 - s^8)^14 of a pair at similarity s.
 With --documents 1000000 (1.7 GB of text) and --only ours: the peak of memory. DataTrove reads --subset documents.
 """

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BANDS, ROWS, WORDS = 14, 8, 5
+OUR_BANDS, OUR_ROWS = 16, 7  # the default of `deduped`: as many hashes
 LENGTH = BANDS * ROWS
 
 
@@ -83,7 +84,7 @@ def _ours():  # noqa: ANN202
 
     def clusters(corpus: Path) -> np.ndarray:
         # Two readings, as the stage `deduped` makes them: sketches of all, shingles of those that may be duplicates.
-        known = sketches(_batches(corpus), words=WORDS, bands=BANDS, rows=ROWS)
+        known = sketches(_batches(corpus), words=WORDS, bands=OUR_BANDS, rows=OUR_ROWS)
         n = len(known.word_hash)
         is_candidate, done, some = candidates(known), 0, []
         for batch in _batches(corpus):

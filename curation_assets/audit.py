@@ -1,6 +1,6 @@
 """Questions to the ledger, answered in plain words: what happened to a record, and where records went.
 
-The queries are the files of sql/audit, so that anyone can run them in any DuckDB shell.
+The queries are the files of sql/audit, so that anyone can run them in any DuckDB shell; the README says how their parameters are given.
 """
 
 import hashlib
@@ -117,7 +117,7 @@ def _words(text: str) -> list[str]:
 
 
 def _erased(warehouse: Warehouse, given: str) -> str:
-    """That a text or one of our ids was erased, where its tombstone says so and the key is there; else nothing."""
+    """That a text or an id was erased, where its tombstone says so and the key is there; else nothing."""
     from curation_assets import tombstones
 
     if not warehouse.has_table(tombstones.TABLE):
@@ -127,7 +127,12 @@ def _erased(warehouse: Warehouse, given: str) -> str:
     except tombstones.KeyMissingError as error:
         return f"Whether it was erased cannot be told: {error}"
     sources = warehouse.query("select distinct source from erasure.tombstones")["source"].to_list()
-    asked = {("record", given), *tombstones.forms(given, given, "document"), *tombstones.forms(given, given, "html")}
+    asked = {
+        ("record", given),
+        ("owner_id", given),
+        *tombstones.forms(given, given, "document"),
+        *tombstones.forms(given, given, "html"),
+    }
     hashes = [keyed.hash(kind, value, source) for kind, value in asked for source in {None, *sources}]
     rows = warehouse.query(
         "select erasure_id, erased_at, reason from erasure.tombstones where keyed_hash in (select unnest($hashes::varchar[])) limit 1",
@@ -321,7 +326,11 @@ def funnel_lines(warehouse: Warehouse) -> Iterator[str]:
         part = rows.filter(pl.col("stage") == stage)
         head = part.row(0, named=True)
         note = f"  ({rejected:,} rows could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
-        note = "  (out of date: a stage before it has run since)" if head["is_out_of_date"] else note
+        note = (
+            "  (out of date: a stage before it has run, or records were erased, since)"
+            if head["is_out_of_date"]
+            else note
+        )
         yield f"{stage:<12} {head['rows_in']:>11,} in {head['rows_dropped']:>11,} dropped {head['rows_out']:>11,} kept{note}"
         for rule, records in part.select("rule", "dropped_by_rule").iter_rows():
             if rule:

@@ -14,7 +14,7 @@ import polars as pl
 
 from curation_assets.audit import ask
 from curation_assets.audit_receipts import receipt_lines, receipt_problems
-from curation_assets.warehouse import CHAIN_START, Warehouse
+from curation_assets.warehouse import CHAIN_START, OVERRIDES, Warehouse
 
 SHOWN = 20
 """Rows that are named one by one; the rest are counted."""
@@ -29,7 +29,7 @@ def verify_ledger(warehouse: Warehouse, head: str | None = None) -> list[str]:
         if warehouse.has_table("ledger.decisions") and _has_marks(warehouse):
             return ["The ledger has rows that were chained, and no chain: the numbers of ledger.runs were taken out."]
         return [f"The chain has no row {head}: the ledger was never chained."] if head else []
-    problems = [*_runs(warehouse), *_decisions(warehouse), *_strays(warehouse)]
+    problems = [*_runs(warehouse), *_decisions(warehouse), *_strays(warehouse), *_overrides(warehouse)]
     known = warehouse.query("select chain_hash from ledger.runs where chain_position is not null")["chain_hash"]
     if head and head not in known:
         problems.append(f"The chain has no row {head}, which it had when that was noted: it was cut off or rewritten.")
@@ -180,6 +180,27 @@ def _strays(warehouse: Warehouse) -> Iterator[str]:
             yield f"Erasure {erasure}: ledger.redactions has rows of it, but the chain has none: they were added."
         elif held.get(erasure, (0, None)) != (said.get("redactions"), said.get("redactions_hash")):
             yield f"Erasure {erasure}: its rows of ledger.redactions are not those it wrote."
+
+
+def _overrides(warehouse: Warehouse) -> Iterator[str]:
+    """Verdicts of people that are not as they were entered, or gone without an erasure."""
+    if not warehouse.has_table(OVERRIDES):
+        return
+    found = ask(warehouse, "override_hashes")
+    strange = found.filter(pl.col("state") == "was edited or added")
+    for row in strange.head(SHOWN).iter_rows(named=True):
+        yield f"The override of record {row['record_id']} (run {row['run_id']}): was edited or added."
+    if len(strange) > SHOWN:
+        yield f"… and {len(strange) - SHOWN:,} more edited or added overrides."
+    erased = 0
+    if warehouse.has_table("erasure.receipts"):
+        receipts = warehouse.query("select receipt::varchar as receipt from erasure.receipts")["receipt"]
+        touched = [table for receipt in receipts for table in json.loads(receipt).get("tables", [])]
+        erased = sum(table["rows"] for table in touched if (table["table"], table["what"]) == (OVERRIDES, "deleted"))
+    missing = found.filter(pl.col("state") == "is missing")
+    if len(missing) != erased:
+        runs = ", ".join(missing["run_id"].unique().sort().head(SHOWN))
+        yield f"overrides.entries: {len(missing):,} entries are missing (runs {runs}), and erasures removed {erased:,}."
 
 
 def _has_marks(warehouse: Warehouse) -> bool:

@@ -13,12 +13,15 @@ from typing import Any
 import polars as pl
 
 from curation_assets import __version__, licenses
+from curation_assets.algorithms.language import LIMITS as LANGUAGE_LIMITS
 from curation_assets.algorithms.pii import TYPES
 from curation_assets.audit import LATEST_REJECTS, ask
 from curation_assets.audit_chain import ledger_lines, verify_ledger
 from curation_assets.audit_sets import Release
 from curation_assets.tables import SQL
 from curation_assets.warehouse import Warehouse
+
+MANIFEST = "select any_value(manifest)::varchar as manifest from release.releases where release_id = $id"
 
 NO_ADVICE = (
     "The licences are held against a table of this program (curation_assets/licenses.py). That is a reading aid "
@@ -28,9 +31,9 @@ NO_ADVICE = (
 
 KNOWN_LIMITS = (
     "Licences, times, labels and authorship are as the sources state them; nobody has checked them.",
-    "The language of a text is a guess by script and commonest words.",
-    "Near-duplicates are found by MinHash with 14 bands of 8: some pairs below a Jaccard similarity of .8 are "
-    "missed (7.6 % at .8), and copies that "
+    LANGUAGE_LIMITS,
+    "Near-duplicates are found by MinHash with 16 bands of 7 unless set otherwise: some pairs below a Jaccard similarity of .8 are "
+    "missed (2.3 % at .8), and copies that "
     "were reworded or translated are none.",
     "Rules about quality measure form, not truth. The embedded judge knows English prose and checks no facts.",
     "Synthetic text is counted where its record says so; text that does not say it was generated is not recognised.",
@@ -46,7 +49,8 @@ PII_LIMITS = (
     "(benchmarks/pii.py) recall was 1 for e-mail, cards, IBAN, IP and US social security numbers, .89 for phones, precision 1."
 )
 
-CLEANED_CONFIG = "select arg_max(config, finished_at)::varchar as config from ledger.runs where stage = 'cleaned'"
+NOT_THEN = "as the database is now, not when the release was made"
+"""Said of whatever is not kept as it was: tables of stages that have run, or lost records to an erasure, since."""
 
 TEMPLATE = (
     "Commission template for the public summary of training content, Art. 53(1)(d) of Regulation (EU) "
@@ -73,6 +77,7 @@ def report(
     Raises NoSuchDatabaseError where there is no database.
     """
     found = _gather(warehouse, release)
+    manifest = json.loads(warehouse.value(MANIFEST, id=release.release_id)) if release else None
     checked = _licenses(found["licenses"], use)
     sections = [
         _sources(found),
@@ -80,12 +85,12 @@ def report(
         _processing(found),
         _exclusions(found, warehouse),
         _duplicates(found),
-        _personal_data(warehouse),
+        _personal_data(found, warehouse),
         _synthetic(found),
-        _labels(warehouse),
-        _contamination(warehouse),
-        _checks(warehouse, release, run_checks),
-        _evaluation(warehouse),
+        _labels(found, warehouse),
+        _contamination(found, warehouse),
+        _checks(warehouse, manifest, run_checks),
+        _evaluation(found, warehouse, manifest),
         _erasures(warehouse, release),
         _ledger(warehouse),
         {"title": "Known limits", "paragraphs": list(KNOWN_LIMITS), "tables": []},
@@ -120,8 +125,8 @@ def to_json(report: Mapping[str, Any]) -> str:
 def _gather(warehouse: Warehouse, release: Release | None) -> dict[str, Any]:
     """The answers to sql/audit/report_*.sql about the members of a release or of the curated set, asked in one connection."""
     at = release.released_at if release else datetime.now(timezone.utc)
-    has = {name: warehouse.has_table(name) for name in ("curated_set.records", "filtered.signals", "deduped.pairs")}
-    found: dict[str, Any] = {"at": at}
+    has = {name: warehouse.has_table(name) for name in ("curated_set.records", "filtered.signals")}
+    found: dict[str, Any] = {"at": at, "is_release": release is not None}
     with warehouse.get_connection(read_only=True) as connection:
         if not has["curated_set.records"]:
             connection.execute("create temp table members (record_id varchar, split varchar)")
@@ -143,7 +148,7 @@ def _gather(warehouse: Warehouse, release: Release | None) -> dict[str, Any]:
             "licenses": [],
             "kinds": ["filtered.signals"],
             "synthetic": [],
-            "duplicates": ["deduped.pairs"],
+            "duplicates": ["at"],
             "exclusions": ["at"],
             "runs": ["at"],
         }
@@ -152,8 +157,21 @@ def _gather(warehouse: Warehouse, release: Release | None) -> dict[str, Any]:
                 found[name] = connection.sql(_sql(f"report_{name}"), params={"at": at} if "at" in needs else None).pl()
             else:
                 found[name] = pl.DataFrame()
+        latest = connection.sql(_sql("report_runs"), params={"at": datetime.now(timezone.utc)}).pl()
+    found["run_ids"], found["run_ids_now"] = (
+        dict(runs.select("stage", "run_id").iter_rows()) for runs in (found["runs"], latest)
+    )
+    found["settings"] = {
+        stage: json.loads(config) for stage, config in found["runs"].select("stage", "config").iter_rows()
+    }
     found["tokens"] = int(found["sources"]["tokens"].sum() or 0) if len(found["sources"]) else 0
     return found
+
+
+def _is_as_then(found: dict[str, Any], *stages: str) -> bool:
+    """Whether the tables of some stages are what they were when the release was made; for the curated set they always are."""
+    then, now = found["run_ids"], found["run_ids_now"]
+    return not found["is_release"] or all(then.get(stage) == now.get(stage) for stage in (*stages, "erasure"))
 
 
 def _sql(question: str) -> str:
@@ -196,9 +214,12 @@ def _sources(found: dict[str, Any]) -> Section:
         if found["erased"]
         else []
     )
+    measured = "" if _is_as_then(found, "filtered") else f", {NOT_THEN}"
+    if not _is_as_then(found, "curated_set"):
+        told.append(f"Tokens of sources are those of records that are in the curated set still, {NOT_THEN}.")
     shown = [
         _table("Sources", found["sources"], "report_sources"),
-        _table("Kinds and languages", found["kinds"], "report_kinds"),
+        _table(f"Kinds and languages{measured}", found["kinds"], "report_kinds"),
     ]
     if len(found["splits"]):
         shown.insert(0, _table("Splits", found["splits"], "report_members"))
@@ -241,7 +262,8 @@ def _processing(found: dict[str, Any]) -> Section:
 
 def _exclusions(found: dict[str, Any], warehouse: Warehouse) -> Section:
     rejects = warehouse.value(LATEST_REJECTS) if warehouse.has_table("raw.rejects") else 0
-    told = [f"{rejects:,} rows of the files could not be read, or were refused (raw.rejects)."]
+    when = "" if _is_as_then(found, "raw") else f", {NOT_THEN}"
+    told = [f"{rejects:,} rows of the files could not be read, or were refused (raw.rejects){when}."]
     return {
         "title": "Exclusions by rule",
         "paragraphs": told,
@@ -259,38 +281,44 @@ def _duplicates(found: dict[str, Any]) -> Section:
     }
 
 
-def _personal_data(warehouse: Warehouse) -> Section:
-    if not warehouse.has_table("cleaned.pii"):
-        told = "No stage of this database has looked for personal data, so none was found, masked or removed."
+def _personal_data(found: dict[str, Any], warehouse: Warehouse) -> Section:
+    """By the settings of the run that cleaned this set's texts. What was found is counted in the tables of now."""
+    sought = found["settings"].get("cleaned", {}).get("pii") or {}
+    actions = {
+        type: sought[type] for type in TYPES if type in sought and (type != "person" or sought.get("names_model"))
+    }
+    if not set(actions.values()) - {"ignore"}:
+        told = "No stage had looked for personal data in this set, so none was found, masked or removed."
         return {"title": "Personal data", "paragraphs": [told], "tables": []}
-    counted = warehouse.query(_sql("report_pii"))
-    sought = json.loads(warehouse.value(CLEANED_CONFIG)).get("pii", {})
-    actions = {type: sought.get(type, "mask") for type in TYPES if type != "person" or sought.get("names_model")}
     chosen = "; ".join(
         f"{action}: {', '.join(types)}"
         for action in ("mask", "pseudonymise", "drop", "keep", "ignore")
         if (types := [type for type, of in actions.items() if of == action])
     )
-    places, records = (
-        int(counted["findings"].sum()),
-        warehouse.value("select count(distinct record_id) from cleaned.pii"),
-    )
-    told = (
-        f"Personal data and secrets were looked for in every record; found: {places:,} places in {records:,} records, among all that were "
-        "read, not in this set alone. cleaned.pii says where and which type, never the value; the originals (raw.records) keep it."
-    )
+    unknown = [type for type in TYPES if type not in sought]
+    told, tables = "Personal data and secrets were looked for in every record", []
+    if warehouse.has_table("cleaned.pii"):
+        counted = warehouse.query(_sql("report_pii"))
+        places = int(counted["findings"].sum())
+        records = warehouse.value("select count(distinct record_id) from cleaned.pii")
+        when = "" if _is_as_then(found, "cleaned") else f", {NOT_THEN}"
+        told += (
+            f"; found{when}: {places:,} places in {records:,} records, among all that were read, not in this set alone"
+        )
+        tables.append(_table(f"PII actions{when}", counted, "report_pii"))
     names = sought.get("names_model")
     return {
         "title": "Personal data",
         "paragraphs": [
-            told,
-            f"What becomes of each type: {chosen or 'nothing was looked for'}.",
+            f"{told}. cleaned.pii says where and which type, never the value; the originals (raw.records) keep it.",
+            f"What becomes of each type: {chosen}.",
+            *([f"Not looked for by the version that cleaned this set: {', '.join(unknown)}."] if unknown else []),
             f"Names of people were looked for by {names}."
             if names
             else "Names of people were not looked for: no model was named.",
             PII_LIMITS,
         ],
-        "tables": [_table("PII actions", counted, "report_pii")],
+        "tables": tables,
     }
 
 
@@ -311,51 +339,54 @@ def _synthetic(found: dict[str, Any]) -> Section:
     }
 
 
-def _labels(warehouse: Warehouse) -> Section:
+def _labels(found: dict[str, Any], warehouse: Warehouse) -> Section:
+    section: Section = {"title": "Human labels", "paragraphs": [], "tables": []}
     if not warehouse.has_table("expert_labels.labels") or not warehouse.rows("expert_labels.labels"):
-        return {"title": "Human labels", "paragraphs": ["No labels by people are in this database."], "tables": []}
+        return section | {"paragraphs": ["No labels by people are in this database."]}
     counted = warehouse.query(
         "select task, role, answer, count(*) as acts, count(distinct record_id) as records, count(distinct rater) as raters "
-        "from expert_labels.labels group by all order by task, role, answer"
+        "from expert_labels.labels where labelled_at <= $at group by all order by task, role, answer",
+        at=found["at"],
     )
-    tables = [_table("Acts of labelling", counted)]
-    if warehouse.has_table("agreement.summary"):
-        tables.append(_table("Agreement", warehouse.query("select * from agreement.summary")))
+    if found["is_release"]:
+        told = (
+            "Counted are the acts dated until the release was made, as the database holds them now; when it got them is not kept."
+            if len(counted)
+            else "No label by a person is dated before the release was made."
+        )
+        section["paragraphs"].append(told)
+    section["tables"] = [_table("Acts of labelling", counted)] if len(counted) else []
+    if "agreement" not in found["run_ids"] or not warehouse.has_table("agreement.summary"):
+        section["paragraphs"].append("The raters' agreement had not been measured.")
     else:
-        return {
-            "title": "Human labels",
-            "paragraphs": ["The raters' agreement has not been measured."],
-            "tables": tables,
-        }
-    return {"title": "Human labels", "paragraphs": [], "tables": tables}
+        when = "" if _is_as_then(found, "agreement") else f", {NOT_THEN}"
+        section["tables"].append(_table(f"Agreement{when}", warehouse.query("select * from agreement.summary")))
+    return section
 
 
-def _contamination(warehouse: Warehouse) -> Section:
-    looked_for = (
-        ask(warehouse, "report_contamination") if warehouse.has_table("contamination.parts") else pl.DataFrame()
-    )
+def _contamination(found: dict[str, Any], warehouse: Warehouse) -> Section:
+    """By the settings of the run in force for this set; what was dropped then is under the rule contaminated."""
+    benchmarks = [one["name"] for one in found["settings"].get("contamination", {}).get("benchmarks", [])]
+    when = "" if _is_as_then(found, "contamination", "filtered") else f", {NOT_THEN}"
     told = (
-        "Word n-grams of these benchmarks were looked for, common ones aside; a record that holds more of an item than "
-        "filtered.max_benchmark_coverage allows is dropped. Paraphrases and translations are not found this way."
-        if len(looked_for)
+        f"Word n-grams of these benchmarks were looked for, common ones aside: {', '.join(benchmarks)}. A record that holds more "
+        "of an item than filtered.max_benchmark_coverage allows is dropped (rule contaminated). Paraphrases and translations are not found "
+        "this way."
+        if benchmarks
         else "No benchmark was named, so none was looked for (config of `contamination`)."
     )
-    if warehouse.has_table("eval_report.arms"):
+    if "eval_report" in found["run_ids"]:
         told += (
             " The evaluation's own held-out texts and their duplicates are in no training arm of it (a blocking check)."
         )
-    tables = [_table("Benchmarks", looked_for, "report_contamination")] if len(looked_for) else []
+    tables = []
+    if benchmarks and warehouse.has_table("contamination.parts"):
+        tables.append(_table(f"Benchmarks{when}", ask(warehouse, "report_contamination"), "report_contamination"))
     return {"title": "Contamination by benchmarks", "paragraphs": [told], "tables": tables}
 
 
-def _checks(warehouse: Warehouse, release: Release | None, run_them: bool) -> Section:
-    if release:
-        manifest = json.loads(
-            warehouse.value(
-                "select any_value(manifest)::varchar as m from release.releases where release_id = $id",
-                id=release.release_id,
-            )
-        )
+def _checks(warehouse: Warehouse, manifest: Mapping[str, Any] | None, run_them: bool) -> Section:
+    if manifest is not None:
         rows, told = manifest.get("checks", []), "Run when the release was made; its manifest lists them."
     elif not run_them:
         told = (
@@ -378,13 +409,26 @@ def _checks(warehouse: Warehouse, release: Release | None, run_them: bool) -> Se
     }
 
 
-def _evaluation(warehouse: Warehouse) -> Section:
-    if not warehouse.has_table("eval_report.summary"):
+def _evaluation(found: dict[str, Any], warehouse: Warehouse, manifest: Mapping[str, Any] | None) -> Section:
+    """As the release's manifest has it; of the curated set as the database has it."""
+    if manifest is not None:
+        rows = pl.DataFrame(manifest.get("evaluation", []), infer_schema_length=None)
+    else:
+        rows = (
+            warehouse.query("select * from eval_report.summary order by slice")
+            if warehouse.has_table("eval_report.summary")
+            else pl.DataFrame()
+        )
+    if not len(rows):
         return {"title": "Evaluation", "paragraphs": ["The set was not evaluated."], "tables": []}
-    rows = warehouse.query("select * from eval_report.summary order by slice")
+    ended = dict(found["runs"].select("stage", "finished_at").iter_rows())
+    is_older = "curated_set" in ended and "eval_report" in ended and ended["eval_report"] < ended["curated_set"]
     return {
         "title": "Evaluation",
-        "paragraphs": rows["verdict"].to_list(),
+        "paragraphs": [
+            *(["The evaluation is of an earlier version of the set."] if is_older else []),
+            *rows["verdict"],
+        ],
         "tables": [_table("Comparison", rows.drop("verdict"))],
     }
 

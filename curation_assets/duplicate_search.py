@@ -65,7 +65,7 @@ class Comparison(NamedTuple):
 
 def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
     """Find the duplicates among cleaned.records, comparing only what earlier runs have not."""
-    from curation_assets.algorithms.minhash import Sketches, candidates, components, verified
+    from curation_assets.algorithms.minhash import Sketches, candidates, components, has_twin, verified
 
     texts_sketched = sketch_missing(warehouse, settings)
     exchanges_read = read_missing_exchanges(warehouse) if settings.instruction_conflicts else 0
@@ -78,6 +78,8 @@ def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
     chosen = np.flatnonzero(again)
     some = Sketches(np.ascontiguousarray(known.keys[:, chosen]), known.word_hash[chosen])
     is_candidate = candidates(some) if settings.near else np.zeros(len(chosen), bool)
+    if settings.near and not settings.exact:  # records of the same words are compared like any others
+        is_candidate |= has_twin(some)
     shingles, row = shingles_of(warehouse, settings, records[chosen].filter(is_candidate))
     found = verified(
         some,
@@ -88,6 +90,7 @@ def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
         exact=settings.exact,
         near=settings.near,
         max_comparisons=settings.max_comparisons,
+        is_kept=(records["override"].gather(chosen) == "keep").fill_null(False).to_numpy(),
     )
     ids = records["record_id"].gather(chosen)
     pairs = found.pairs.select(
@@ -235,7 +238,8 @@ RECORDS = (
 )
 
 QUALITY_OF_OWNER = (
-    "select record_id, try_cast(try(json_extract_string(original, $path)) as double) as quality from raw.records"
+    "select record_id, if(isfinite(quality), quality, null) as quality from ("
+    "select record_id, try_cast(try(json_extract_string(original, $path)) as double) as quality from raw.records)"
 )
 
 QUALITY_OF_LAST_RUN = (
@@ -356,8 +360,8 @@ def earlier(warehouse: Warehouse, settings: Settings, records: pl.DataFrame) -> 
     """What earlier runs have found of these records; nothing if they worked with other settings.
 
     A record has changed if it is new, if its text, its quality or what a person said of it is another, or if what it was
-    dropped for is gone: then it is to be decided anew. A record that is gone and that nothing was dropped for has had no say
-    in what became of others.
+    dropped for is gone or has changed: then it is to be decided anew. A record that is gone and that nothing was dropped for
+    has had no say in what became of others, but where comparisons were skipped.
     """
     schema = {"record_id": pl.String, "matched_record_id": pl.String, "similarity": pl.Float64, "kind": pl.String}
     compared = {
@@ -374,8 +378,8 @@ def earlier(warehouse: Warehouse, settings: Settings, records: pl.DataFrame) -> 
         "select record_id, text_hash, quality, override, comparisons_skipped from deduped.compared"
     )
     same = records.join(before, on=["record_id", "text_hash", "quality", "override"], how="semi", nulls_equal=True)
-    gone = pairs.join(records, left_on="matched_record_id", right_on="record_id", how="anti")
-    is_changed = ~pl.col("record_id").is_in(same["record_id"].implode()) | pl.col("record_id").is_in(
-        gone["record_id"].implode()
-    )
+    left = pairs.join(same, left_on="matched_record_id", right_on="record_id", how="anti")["record_id"]
+    if len(before.join(records, on="record_id", how="anti")):  # it may have been among the comparisons that were made
+        left = pl.concat([left, before.filter(pl.col("comparisons_skipped") > 0)["record_id"]])
+    is_changed = ~pl.col("record_id").is_in(same["record_id"].implode()) | pl.col("record_id").is_in(left.implode())
     return Earlier(pairs, before, records.filter(is_changed)["record_id"])

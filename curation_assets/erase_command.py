@@ -71,7 +71,8 @@ def erase(
 
     Shows first what that touches, and asks. Leaves tombstones that recognise the records without keeping their text, and a signed
     receipt; marks releases that hold them as withdrawn; builds again what depends on them. A whole source or licence that is erased
-    is withdrawn: its new records are refused too, until --allow-again.
+    is withdrawn: its new records are refused too, until --allow-again. It need not have a record yet. An id whose record a withdrawal
+    has taken out is refused for good, in the source it was withdrawn from.
     """
     from curation_assets import erasure, erasure_plan
     from curation_assets.home import dagster_home
@@ -93,20 +94,29 @@ def erase(
         warehouse = warehouse_at(database)
         ids = tuple(_ids(warehouse, record or [], owner_id_file)) if record or owner_id_file else None
         planned = erasure_plan.plan(warehouse, erasure_plan.Request(ids, source, license, reach, reason))
-        if not len(planned.records):
-            print(f"No record in {warehouse.path} answers to that; nothing was changed.", file=sys.stderr)
+        if planned.is_empty:
+            print(
+                f"No record in {warehouse.path} answers to that; nothing was changed. `curate trace` tells of an id whether it was erased "
+                "before.",
+                file=sys.stderr,
+            )
             raise typer.Exit(NOT_FOUND)
+        if ids is None and not len(planned.records) and len(erasure.withdrawals(warehouse, source, license)):
+            print(f"{named(source, license)} is withdrawn already, and no record of it is here; nothing was changed.")
+            return
         print("\n".join(plan_lines(planned, warehouse)))
-        if not yes and not typer.confirm("Erase them? This cannot be taken back."):
+        if not yes and not typer.confirm(question_of(planned)):
             print("Nothing was changed.")
             raise typer.Exit(FAILED)
         try:
             receipt = erasure.erase(warehouse, planned, dagster_home())
             print("\n".join(receipt_lines(receipt, warehouse)))
-            if rebuild:
+            if not len(planned.records):
+                print("Nothing else was changed.")
+            elif rebuild:
                 rebuild_dependents(warehouse, database, receipt)
             else:
-                print("What depends on them is not rebuilt yet: `curate run` does it.")
+                print("What depends on them is not rebuilt yet, and is not released until then: `curate run` does it.")
         finally:
             warehouse.release_run()
         if receipt["receipt"]["found_elsewhere"]:
@@ -132,7 +142,7 @@ def _ids(warehouse: "Warehouse", records: list[str], file: Path | None) -> Itera
     if unknown := [given for given in wanted if given not in known]:
         shown = ", ".join(unknown[:SHOWN])
         print(
-            f"{len(unknown):,} ids of {file} are no record's: {shown}{' …' if len(unknown) > SHOWN else ''}",
+            f"{len(unknown):,} ids of {file} are of no record here: {shown}{' …' if len(unknown) > SHOWN else ''}",
             file=sys.stderr,
         )
     yield from wanted
@@ -142,6 +152,16 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
     """What an erasure would touch, in words."""
     from curation_assets.audit import printable
 
+    if planned.records_gone:
+        yield (
+            f"{planned.records_gone:,} records asked for are not here any more: a withdrawal took them out. They will be refused when "
+            "it is taken back too, where it refuses them now: in their source alone where that was withdrawn, for no more of them is kept."
+        )
+    if planned.request.withdraws:
+        yield f"Withdrawn: new records of {named(planned.request.source, planned.request.license)} will be refused, until --allow-again."
+    if not len(planned.records):
+        yield "No record here answers to that now, so nothing is taken out."
+        return
     counts = dict(planned.records["why"].value_counts().iter_rows())
     words = {
         "named": "named",
@@ -169,12 +189,15 @@ def plan_lines(planned: "Plan", warehouse: "Warehouse") -> Iterator[str]:
     yield from (f"  {one.rows:>9,} {one.what:<9} {one.table}" for one in planned.tables)
     yield f"Labels on them: {planned.labels:,}. Releases that hold them: {', '.join(planned.releases) or 'none'}."
     files = planned.records.group_by("source", "source_uri").len().sort("source", "source_uri")
-    if planned.request.withdraws:
-        yield f"Withdrawn: new records of {named(planned.request.source, planned.request.license)} will be refused, until --allow-again."
     yield "The files they were read from are not touched and still hold them (from now on they are refused there):"
     yield from (printable(f"  {source}: {uri}, {rows:,} rows") for source, uri, rows in files.head(SHOWN).iter_rows())
     if len(files) > SHOWN:
         yield f"  … and {len(files) - SHOWN:,} more files"
+
+
+def question_of(planned: "Plan") -> str:
+    """What the person is asked before anything happens."""
+    return "Erase them? This cannot be taken back." if len(planned.records) else "Refuse that from now on?"
 
 
 def named(source: str | None, license: str | None) -> str:
@@ -188,7 +211,10 @@ def receipt_lines(receipt: dict[str, Any], warehouse: "Warehouse") -> Iterator[s
 
     said = receipt["receipt"]
     done = sum(one["rows"] for one in said["tables"] if one["what"] == "deleted")
-    yield f"Erased: {said['records']:,} records, {done:,} rows; the database was written afresh without them."
+    if said["records"]:
+        yield f"Erased: {said['records']:,} records, {done:,} rows; the database was written afresh without them."
+    if gone := said["records_gone_refused_for_good"]:
+        yield f"Refused for good: {gone:,} records that a withdrawal had taken out."
     if said["releases_withdrawn"]:
         yield f"Withdrawn: {', '.join(said['releases_withdrawn'])}. Their folders are not touched: delete them, and tell who has them."
     for place in said["found_elsewhere"]:
@@ -246,6 +272,8 @@ def rebuild_dependents(warehouse: "Warehouse", database: Path | None, receipt: d
     """Run again, with the settings that runs by themselves would take, the assets after raw that have been built.
 
     Of the label assets only where one of their tables held a record, and neither the task nor the queue: a round is a person's decision.
+    Where a kill cuts this short, or nobody asked for it, the stages count as out of date (sql/release/stages.sql, sql/audit/funnel.sql):
+    `curate funnel` says so, `curate release` refuses, and the next `curate run`, or the schedule `weekly`, builds them again.
     """
     from curation_assets.automation import last_settings
     from curation_assets.cli import execute

@@ -2,7 +2,9 @@
 
 Dagster's history comes first (`history`). The database is then written afresh without the records and takes the old one's place by one
 rename, so a kill at any point leaves it as it was or erased. What lies beside it (journals, receipts as files) follows. What a kill cut
-short is finished on the next start. `erasure_plan` says what is touched, `erasure_receipts` what is left in its place.
+short of that is finished on the next start; drafts that killed releases left go first. What is built of the records is built
+again by the command, and counts as out of date until it is. `erasure_plan` says what is touched, `erasure_receipts` what is left in its
+place.
 
 A source or a licence that is withdrawn gets a tombstone of its own, by which `raw` refuses new records of it, until that is taken back.
 """
@@ -54,18 +56,31 @@ def erase(warehouse: Warehouse, planned: Plan, home: Path | None = None) -> dict
 
     home: Dagster's, whose history shows texts; None: it is not looked at, and the receipt says so.
 
-    Raises ValueError if the plan names no record, StaleError if other records answer to the request by now, KeyMissingError if
+    A withdrawal of what has no record now, and records that only a withdrawal keeps out, change no table but those of erasures.
+
+    Raises ValueError if the plan is empty, StaleError if other records answer to the request by now, KeyMissingError if
     earlier tombstones were made with a key that is not there.
     """
-    if not len(planned.records):
-        raise ValueError("the plan names no record")
+    if planned.is_empty:
+        raise ValueError("the plan names no record and withdraws nothing")
     warehouse.hold_for_run()
-    if not plan(warehouse, planned.request).records["record_id"].equals(planned.records["record_id"]):
+    now = plan(warehouse, planned.request)
+    if not (now.records["record_id"].equals(planned.records["record_id"]) and now.gone.equals(planned.gone)):
         raise StaleError(
             "Other records answer to that by now: a run has worked on the database since. Nothing was changed; ask again."
         )
     keyed, started = key(warehouse), datetime.now(timezone.utc)
     erasure_id = f"erasure-{secrets.token_hex(8)}"
+    make = _write_afresh if len(planned.records) else _refuse_only
+    receipt = make(warehouse, planned, keyed, erasure_id, started, home)
+    finish_side_files(warehouse, keyed)
+    return receipt
+
+
+def _write_afresh(
+    warehouse: Warehouse, planned: Plan, keyed: Keyed, erasure_id: str, started: datetime, home: Path | None
+) -> dict[str, Any]:
+    """Write the database without the planned records; return the receipt."""
     columns = table_columns(warehouse)
     cleaned = [clean(text, kind).text for text, kind in planned.records.select("text", "kind").iter_rows()]
     erased = planned.records.with_columns(
@@ -81,26 +96,52 @@ def erase(warehouse: Warehouse, planned: Plan, home: Path | None = None) -> dict
         _name_erased(connection, columns, erased)
         touched, left = _copy_tables(connection, columns, probes)
         commit = Commit(connection, "erasure", erasure_id)
-        commit.append("erasure.tombstones", _tombstones(keyed, planned.request, erased, erasure_id, started))
+        commit.append("erasure.tombstones", _tombstones(keyed, planned, erased, erasure_id, started))
         commit.append(LIFTED, _lifted([], erasure_id, "", started))  # the table is there from the first erasure on
         _write_redactions(commit, columns, erasure_id, started)
         withdrawn = _withdraw(commit, columns, erasure_id, planned.request, started)
-        said = {
-            "asked": planned.request.selected_by,
-            "reach": planned.request.reach,
-            "reason": planned.request.reason,
-            "records_by_why": dict(sorted(planned.records["why"].value_counts().iter_rows())),
+        did = {
             "tables": [one._asdict() for one in touched],
             "releases_withdrawn": withdrawn,
             "found_elsewhere": [*left, *forgotten.get("left", ())],
             "too_short_to_search": {"tables": too_short, "history": forgotten.get("records_too_short", 0)},
             "history": forgotten,
-            "new_records_refused": planned.request.withdraws,
         }
-        asked = {**planned.request.selected_by, "reach": planned.request.reach, "reason": planned.request.reason}
-        receipt = settle(commit, keyed, said, asked, started, len(erased))
-    finish_side_files(warehouse, keyed)
-    return receipt
+        return settle(commit, keyed, _said(planned) | did, _asked(planned.request), started, len(erased))
+
+
+def _refuse_only(
+    warehouse: Warehouse, planned: Plan, keyed: Keyed, erasure_id: str, started: datetime, home: Path | None
+) -> dict[str, Any]:
+    """Write the tombstones of a plan that has no record to take out; return the receipt. home: not looked at."""
+    with warehouse.transaction("erasure", erasure_id) as commit:
+        commit.append("erasure.tombstones", _tombstones(keyed, planned, planned.records, erasure_id, started))
+        commit.append(LIFTED, _lifted([], erasure_id, "", started))
+        did = {
+            "tables": [],
+            "releases_withdrawn": [],
+            "found_elsewhere": [],
+            "too_short_to_search": {"tables": 0, "history": 0},
+            "history": {"searched": False},
+        }
+        return settle(commit, keyed, _said(planned) | did, _asked(planned.request), started, 0)
+
+
+def _said(planned: Plan) -> dict[str, Any]:
+    """What a receipt says of the request."""
+    return {
+        "asked": planned.request.selected_by,
+        "reach": planned.request.reach,
+        "reason": planned.request.reason,
+        "records_by_why": dict(sorted(planned.records["why"].value_counts().iter_rows())),
+        "records_gone_refused_for_good": planned.records_gone,
+        "new_records_refused": planned.request.withdraws,
+    }
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What the ledger keeps of a request."""
+    return {**request.selected_by, "reach": request.reach, "reason": request.reason}
 
 
 def withdrawals(warehouse: Warehouse, source: str | None = None, license: str | None = None) -> pl.DataFrame:
@@ -303,18 +344,26 @@ def _search(
 
 
 def _tombstones(
-    keyed: Keyed, request: Request, erased: pl.DataFrame, erasure_id: str, erased_at: datetime
+    keyed: Keyed, planned: Plan, erased: pl.DataFrame, erasure_id: str, erased_at: datetime
 ) -> pl.DataFrame:
-    """The rows of erasure.tombstones: for each record its id and the forms it is recognised in; for a withdrawal, what is refused."""
+    """The rows of erasure.tombstones: for each record its id and the forms it is recognised in; for a withdrawal, what is refused.
+
+    A withdrawal keeps the owners' ids too: whoever asks for such a record later has to be found.
+    """
+    request = planned.request
     rows = []
     for row in erased.iter_rows(named=True):
         source = row["source"] if request.is_of_a_source else None
         hashes = {("record", keyed.hash("record", row["record_id"]), None)}
+        if request.withdraws and row["has_owner_id"]:
+            owner_id = keyed.hash("owner_id", row["source_record_id"], row["source"])
+            hashes.add(("owner_id", owner_id, row["source"]))
         hashes |= {
             (kind, keyed.hash(kind, value, source), source)
             for kind, value in forms(row["text"], row["original"], row["kind"])
         }
         rows += [(row["tombstone_id"], *one) for one in sorted(hashes, key=str)]
+    rows += planned.gone.select("tombstone_id", "kind", "keyed_hash", "source").rows()
     if request.withdraws:
         kind, value = ("license", request.license) if request.license is not None else ("source", request.source)
         of = request.source if kind == "license" else None

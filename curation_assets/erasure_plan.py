@@ -18,7 +18,7 @@ import polars as pl
 from curation_assets.audit import ask
 from curation_assets.pages import MAIN_TABLES, asset_of
 from curation_assets.tables import column_lineage, tables
-from curation_assets.tombstones import normalised
+from curation_assets.tombstones import TABLE, key, normalised
 from curation_assets.warehouse import Warehouse
 
 REACHES = ("records", "copies", "related")
@@ -80,6 +80,19 @@ class Plan(NamedTuple):
     tables: tuple[Touched, ...]
     labels: int
     releases: tuple[str, ...]
+    gone: pl.DataFrame
+    """Tombstones (tombstone_id, kind, keyed_hash, source) of records asked for by id that a withdrawal has taken out: they are written
+    anew, so that the records stay out when it is taken back."""
+
+    @property
+    def records_gone(self) -> int:
+        """Records asked for that only a withdrawal keeps out."""
+        return self.gone["tombstone_id"].n_unique()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to erase and nothing to refuse."""
+        return not (len(self.records) or len(self.gone) or self.request.withdraws)
 
 
 def plan(warehouse: Warehouse, request: Request) -> Plan:
@@ -116,7 +129,21 @@ def plan(warehouse: Warehouse, request: Request) -> Plan:
         tables=tuple(_counted(warehouse, ids)),
         labels=len(_of(warehouse, "expert_labels.labels", "select label_id as id from expert_labels.labels", ids)),
         releases=tuple(sorted(releases)),
+        gone=_gone(warehouse, request, ids),
     )
+
+
+def _gone(warehouse: Warehouse, request: Request, here: list[str]) -> pl.DataFrame:
+    """Plan.gone. here: ids of the records that are to be erased anyway. A licence is not looked up: tombstones do not tell it."""
+    if not request.ids or request.license is not None or not warehouse.has_table(TABLE):
+        return pl.DataFrame(schema=dict.fromkeys(("tombstone_id", "kind", "keyed_hash", "source"), pl.String))
+    keyed = key(warehouse)
+    sources = warehouse.query("select distinct source from erasure.tombstones where kind = 'owner_id'")["source"]
+    hashes = [keyed.hash("record", given) for given in request.ids]
+    hashes += [keyed.hash("owner_id", given, source) for given in request.ids for source in sources]
+    rows = ask(warehouse, "erasure_gone", hashes=hashes, source=request.source)
+    is_here = pl.col("keyed_hash").is_in([keyed.hash("record", record) for record in here])
+    return rows.filter(~pl.col("tombstone_id").is_in(rows.filter(is_here)["tombstone_id"].to_list()))
 
 
 def _of(warehouse: Warehouse, table: str, select: str, ids: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from curation_assets import __version__, history
 from curation_assets.progress import logger
 from curation_assets.tables import SQL
 from curation_assets.tombstones import TABLE as TOMBSTONES
-from curation_assets.tombstones import Keyed, key
+from curation_assets.tombstones import Keyed, erased_ids, key
 from curation_assets.warehouse import CHAIN_START, Commit, Warehouse
 
 RECEIPTS = "select erasure_id, receipt::varchar as receipt, previous_receipt_hash, receipt_hash, signature, key_id from erasure.receipts"
@@ -144,7 +144,7 @@ def finish_killed(warehouse: Warehouse) -> None:
 
 def finish_side_files(warehouse: Warehouse, keyed: Keyed) -> None:
     """Take erased records out of the journals beside the database, and write the receipts that are not there as files yet."""
-    hashes = frozenset(warehouse.query("select keyed_hash from erasure.tombstones where kind = 'record'")["keyed_hash"])
+    hashes = erased_ids(warehouse)
     for path in sorted(warehouse.path.parent.glob(f"{_escaped(warehouse.path.name)}.*")):
         if path.is_file() and path.suffix in (".jsonl", ".unread"):
             _drop_lines(path, keyed, hashes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation_assets.command_line import FAILED, NOT_FOUND, Database, messages_for_the_reader, warehouse_at
+from curation_assets.command_line import FAILED, Database, messages_for_the_reader, warehouse_at
 
 if TYPE_CHECKING:
     from curation_assets.overrides import Entry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def override(
     record: Annotated[
-        str | None, typer.Argument(help="Our id (or its first eight characters), the owner's id, or a text.")
+        str | None, typer.Argument(help="Our id (or its first eight characters), or the owner's.")
     ] = None,
     verdict: Annotated[
         str | None, typer.Argument(help="keep, drop, or none to let the rules decide again.", metavar="keep|drop|none")
@@ -53,8 +53,11 @@ def override(
                 print(f"{row['verdict']:<4} {row['record_id']}  {when}  {row['decided_by']}: {row['reason']}")
             return
         try:
-            one = () if file else [overrides.Entry(_the_record(warehouse, record), verdict, reason)]
-            entries = one or _entries_of(warehouse, file)
+            if file:
+                entries = _entries_of(warehouse, file)
+            else:
+                ids = overrides.meant(warehouse, [record])
+                entries = [overrides.Entry(ids[record], verdict, reason)]
             run_id = overrides.enter(warehouse, entries, by or getpass.getuser())
         except ValueError as error:
             print(error, file=sys.stderr)
@@ -65,32 +68,16 @@ def override(
 
 
 def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
-    """The verdicts of a CSV file. Raises ValueError naming the row that can't be read."""
-    from curation_assets.overrides import Entry
+    """The verdicts of a CSV file. Raises ValueError naming what can't be read."""
+    from curation_assets.overrides import Entry, meant
 
-    entries = []
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = csv.DictReader(opened)
         if missing := {"record", "verdict", "reason"} - set(rows.fieldnames or []):
             raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
-        for row in rows:
-            try:
-                entries.append(Entry(_the_record(warehouse, row["record"]), row["verdict"] or "", row["reason"] or ""))
-            except ValueError as error:
-                raise ValueError(f"{file}, row {rows.line_num}: {error}") from error
-    return entries
-
-
-def _the_record(warehouse: "Warehouse", given: str) -> str:
-    """Our id of the one record meant. Raises ValueError if several are; exits with NOT_FOUND if none is."""
-    from curation_assets import audit
-
-    found = audit.find(warehouse, given, is_text=False).records
-    if not found:
-        print(
-            f"No record has the id '{given[:100]}', neither ours nor an owner's, in {warehouse.path}.", file=sys.stderr
-        )
-        raise typer.Exit(NOT_FOUND)
-    if len(found) > 1:
-        raise ValueError(f"{len(found)} records answer to '{given[:100]}'; give our id of one: {', '.join(found[:5])}.")
-    return found[0]
+        given = [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
+    try:
+        ids = meant(warehouse, [record for record, _, _ in given])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return [Entry(ids[record], verdict, reason) for record, verdict, reason in given]

@@ -1,10 +1,13 @@
 """Verdicts that a person gives on single records: kept whatever the rules say, or dropped.
 
-They are entries of the table overrides.entries, each also a decision in the ledger, and every stage that decides obeys them from its
-next run on (`Commit.decide`). What is no judgement is not overridden: an empty text, a second copy of the very same words.
+They are entries of the table overrides.entries, hashed into the ledger's chain, and every stage that decides obeys them from its
+next run on (`Commit.decide`). What is no judgement is not overridden: an outdated version, an empty text, a second copy of the very same
+words, personal data.
 """
 
+import secrets
 import uuid
+from collections import Counter
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -21,6 +24,12 @@ IN_FORCE = {
     "decided_by": pl.String,
     "decided_at": pl.Datetime("us", "UTC"),
 }
+
+
+MEANT = (
+    "select g.given, r.record_id from (select unnest($given::varchar[]) as given) as g join raw.records as r "
+    "on r.record_id = g.given or r.source_record_id = g.given or (len(g.given) >= 8 and starts_with(r.record_id, g.given)) order by all"
+)
 
 
 class Entry(NamedTuple):
@@ -49,7 +58,7 @@ def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
     if not all(entry.reason.strip() for entry in entries):
         raise ValueError("A verdict needs a reason: it is what the ledger will say of the record.")
     ids = [entry.record_id for entry in entries]
-    if repeated := {one for one in ids if ids.count(one) > 1}:
+    if repeated := [one for one, times in Counter(ids).items() if times > 1]:
         raise ValueError(f"Record {min(repeated)} is named more than once; give one verdict a record.")
     known = warehouse.query(
         "select record_id from raw.records where record_id in (select unnest($ids::varchar[]))", ids=ids
@@ -59,9 +68,34 @@ def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
     warehouse.hold_for_run()  # a run that is deciding now would obey half of them
     started, run_id = datetime.now(timezone.utc), f"override-{uuid.uuid4()}"
     rows = pl.DataFrame(entries, schema=list(Entry._fields), orient="row").with_columns(
-        decided_by=pl.lit(decided_by), decided_at=pl.lit(started), run_id=pl.lit(run_id)
+        decided_by=pl.lit(decided_by),
+        decided_at=pl.lit(started),
+        run_id=pl.lit(run_id),
+        nonce=pl.Series([secrets.token_hex(16) for _ in entries], dtype=pl.String),
     )
     with warehouse.transaction("override", run_id) as commit:
         commit.append(OVERRIDES, rows)
-        commit.record_overrides(started, {"decided_by": decided_by, "entries": len(entries)})
+        commit.record_overrides(started, decided_by)
     return run_id
+
+
+def meant(warehouse: Warehouse, given: list[str]) -> dict[str, str]:
+    """Our ids of the records that ids mean: ours, its first eight characters or more, or the owner's.
+
+    Of several versions of a record the one in force is meant. Raises ValueError for an id of no record, or of several.
+    """
+    found = warehouse.query(MEANT, given=sorted(set(given)))
+    if warehouse.has_table("cleaned.records"):
+        current = warehouse.query(
+            "select record_id from cleaned.records where record_id in (select unnest($ids::varchar[]))",
+            ids=found["record_id"].unique().to_list(),
+        )["record_id"]
+        is_current = pl.col("record_id").is_in(current.implode())
+        found = found.filter(is_current | ~is_current.any().over("given"))
+    by_given = dict(found.group_by("given").agg("record_id").iter_rows())
+    for one in given:
+        if one not in by_given:
+            raise ValueError(f"No record has the id '{one[:100]}', neither ours nor an owner's, in {warehouse.path}.")
+        if len(ids := sorted(by_given[one])) > 1:
+            raise ValueError(f"{len(ids)} records answer to '{one[:100]}'; give our id of one: {', '.join(ids[:5])}.")
+    return {one: by_given[one][0] for one in given}

@@ -279,5 +279,7 @@ def _assembled(
     try:
         found = conversation(kind, original)
     except ValueError:  # two answers that differed in what was replaced alone
-        return CleanedRecord(text, [*steps, *more], None, told, lost="same_after_cleaning")
+        # It has no canonical text any more, and that before cleaning would show what was replaced.
+        said = "\n".join(str(part.within[part.at]) for part, _ in findings)
+        return CleanedRecord(said, [*steps, *more], original, told, lost="same_after_cleaning")
     return CleanedRecord(clean(canonical_text(found), kind).text, [*steps, *more], original, told)

@@ -33,11 +33,15 @@ REASON_OF_LICENSE = "withdrawn: its licence was withdrawn, and records under it 
 LIFTED = "erasure.lifted"
 
 REFUSED = (
-    "select kind, keyed_hash, source from erasure.tombstones where kind <> 'record' and (source is null or source = $source) "
-    "and erasure_id not in (select unnest($lifted::varchar[]))"
+    "select kind, keyed_hash, source from erasure.tombstones where kind not in ('record', 'owner_id') "
+    "and (source is null or source = $source) and erasure_id not in (select unnest($lifted::varchar[]))"
 )
 
-AS_THEY_ARE = ("record", "source")
+ERASED_IDS = "select keyed_hash from erasure.tombstones where kind = 'record' and erasure_id not in (select unnest($lifted::varchar[]))"
+
+LIFTED_ERASURES = "select erasure_id from erasure.lifted"
+
+AS_THEY_ARE = ("record", "owner_id", "source")
 """Kinds of values that are hashed as they are; of all others case and spaces do not count."""
 
 FEWEST_WORDS = 5
@@ -187,12 +191,7 @@ def refusals(warehouse: Warehouse, source: str) -> Refusals | None:
     """What a source may not bring in again; None where nothing was ever erased. Raises KeyMissingError."""
     if not warehouse.has_table(TABLE):
         return None
-    lifted = (
-        warehouse.query("select erasure_id from erasure.lifted")["erasure_id"].to_list()
-        if warehouse.has_table(LIFTED)
-        else []
-    )
-    rows = warehouse.query(REFUSED, source=source, lifted=lifted)
+    rows = warehouse.query(REFUSED, source=source, lifted=_lifted(warehouse))
     keyed = key(warehouse)
     of_texts = [(of, hash) for kind, hash, of in rows.iter_rows() if kind not in ("source", "license")]
     return Refusals(
@@ -205,17 +204,29 @@ def refusals(warehouse: Warehouse, source: str) -> Refusals | None:
     )
 
 
+def _lifted(warehouse: Warehouse) -> list[str]:
+    """The erasures that were taken back."""
+    return warehouse.query(LIFTED_ERASURES)["erasure_id"].to_list() if warehouse.has_table(LIFTED) else []
+
+
 def last_lifted_at(warehouse: Warehouse) -> datetime | None:
     """When a withdrawal was taken back last: files read before may have rows that were refused then. None if none ever was."""
     return warehouse.value("select max(lifted_at) as at from erasure.lifted") if warehouse.has_table(LIFTED) else None
 
 
+def erased_ids(warehouse: Warehouse) -> frozenset[str]:
+    """Keyed hashes of the ids that stay erased. There are tombstones.
+
+    A record of a withdrawal that was taken back may be read again, and then has the same id: what is said of it counts.
+    """
+    return frozenset(warehouse.query(ERASED_IDS, lifted=_lifted(warehouse))["keyed_hash"])
+
+
 def erased_records(warehouse: Warehouse, ids: Collection[str]) -> set[str]:
-    """Those of some of our ids whose records were erased. Raises KeyMissingError."""
+    """Those of some of our ids whose records were erased and stay so. Raises KeyMissingError."""
     if not ids or not warehouse.has_table(TABLE):
         return set()
-    hashes = warehouse.query("select keyed_hash from erasure.tombstones where kind = 'record'")["keyed_hash"]
-    keyed, gone = key(warehouse), set(hashes)
+    keyed, gone = key(warehouse), erased_ids(warehouse)
     return {record for record in ids if keyed.hash("record", record) in gone}
 
 

@@ -58,8 +58,16 @@ OVERRIDES = "overrides.entries"
 GIVEN = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "curated_set": "filtered"}
 """Stages that decide, with the stage whose records they decide on."""
 
-NOT_OVERRIDDEN = ("empty_text", "exact_duplicate")
-"""Rules that are no judgement: a person who keeps a record does not keep it against them."""
+NOT_OVERRIDDEN = (
+    "superseded",
+    "empty_text",
+    "same_after_cleaning",
+    "exact_duplicate",
+    "same_after_removal",
+    "nothing_after_removal",
+)
+"""Rules that are no judgement on the text: a person who keeps a record does not keep an outdated version of it, an empty text or the same
+words twice. Nor what is dropped for personal data (rules pii_…)."""
 
 CHAIN_START = "0" * 64
 """previous_hash of the first row of ledger.runs that is chained."""
@@ -177,8 +185,10 @@ class Warehouse(DuckDBResource):
         _held_run_locks[key] = lock
         shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
         from curation_assets.erasure_receipts import finish_killed
+        from curation_assets.releasing import folder
 
         try:
+            folder.clear(self.path)
             finish_killed(self)
         except BaseException:
             self.release_run()
@@ -614,17 +624,15 @@ class Commit:
             f"from {self.stage}.records where record_id not in (select record_id from decided)"
         )
 
-    def record_overrides(self, started: datetime, notes: dict[str, Any]) -> None:
-        """Write the verdicts in force as the decisions of stage `override`, with its run row."""
-        self.connection.execute(f"create or replace temp view in_force as {_overrides_in_force()}")
-        self._append_decisions(
-            "select record_id, verdict, 'override' as rule, null as value, null as threshold, null as matched_record_id from in_force"
-        )
-        self.notes = notes
-        self.rows_dropped = self.count("in_force where verdict = 'drop'")
+    def record_overrides(self, started: datetime, decided_by: str) -> None:
+        """Write the run row of entries just made: it holds their hashes, so that the chain shows an edited or removed one."""
+        hashed = self.connection.execute(
+            f"select entry_hash from {OVERRIDES} where run_id = $run_id order by entry_hash", {"run_id": self.run_id}
+        ).fetchall()
+        self.notes = {"decided_by": decided_by, "entry_hashes": [entry_hash for (entry_hash,) in hashed]}
         account = {"run_id": self.run_id, "stage": self.stage, "code_version": "1", "config": "{}"}
         account["config_hash"] = hashlib.sha256(b"1\n{}").hexdigest()
-        self.write_run_row(account, "in_force", started, None)
+        self.write_run_row(account, f"(from {OVERRIDES} where run_id = '{self.run_id}')", started, None)
 
     def _override(self) -> None:
         """Put the verdicts of people in the place of the rules', among the records the stage was given."""
@@ -633,8 +641,8 @@ class Commit:
             f"where record_id in (select record_id from {GIVEN[self.stage]}.records)"
         )
         self.connection.execute(
-            "delete from decided where coalesce(rule, '') not in (select unnest($rules)) "
-            "and record_id in (select record_id from overridden)",
+            "delete from decided where coalesce(rule, '') not in (select unnest($rules)) and not starts_with(coalesce(rule, ''), 'pii_') "
+            "and not (rule = 'near_duplicate' and value >= 1) and record_id in (select record_id from overridden)",
             {"rules": list(NOT_OVERRIDDEN)},
         )
         self.connection.execute(

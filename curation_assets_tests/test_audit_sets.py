@@ -3,13 +3,15 @@
 import json
 import re
 import shutil
+from datetime import datetime, timezone
 
+import duckdb
 import polars as pl
 import pytest
-from conftest import HOSTILE, TOKENS, VICTIM, materialize
+from conftest import HOSTILE, TOKENS, VICTIM, label, materialize, materialize_unchecked
 from typer.testing import CliRunner
 
-from curation_assets import audit, audit_sets, erasure
+from curation_assets import audit, audit_report, audit_sets, erasure
 from curation_assets.cli import app
 from curation_assets.command_line import NOT_FOUND, USAGE
 from curation_assets.erasure_plan import Request, plan
@@ -117,6 +119,80 @@ def test_the_report_stands_alone_and_says_what_is_not_known(warehouse, tmp_path)
     assert "it is one of" in curate(warehouse, "audit", "--use", "anything", "--out", str(tmp_path), code=USAGE)
     erasure.erase(warehouse, plan(warehouse, Request(ids=("victim-1",))))
     assert "THIS RELEASE IS WITHDRAWN" in curate(warehouse, "audit", "latest", "--out", str(tmp_path))
+
+
+def test_the_report_on_a_release_says_what_was_when_it_was_made(tmp_path):
+    warehouse = Warehouse(database=str(tmp_path / "then.duckdb"))
+    text = "write to jane.doe@example.com about the first thing of them all"
+    rows = [
+        {"id": "a", "text": text},
+        {"id": "b", "text": text},
+        {"id": "c", "text": "another text about other things"},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def run(number: int, email: str, stages: list[str], *benchmarks: str) -> None:
+        sources = [{"name": "rows", "path": str(tmp_path / "rows.jsonl")}]
+        ops = {"raw": {"sources": sources}, "cleaned": {"pii": {"email": email}}}
+        materialize_unchecked(warehouse, ops, stages)
+        settings = json.dumps({"benchmarks": [{"name": name} for name in benchmarks]})
+        account = {"stage": "contamination", "code_version": "1", "config": settings, "config_hash": "-"}
+        with warehouse.transaction("contamination", f"c-{number}") as commit:
+            commit.write_run_row(account | {"run_id": f"c-{number}"}, "raw.records", datetime.now(timezone.utc), None)
+
+    def sections() -> dict[str, dict]:
+        found = audit_report.report(warehouse, release, use="research")
+        return {section["title"]: section for section in found["sections"]}
+
+    run(1, "keep", ["raw", "cleaned", "deduped"], "first_benchmark")
+    release = audit_sets.Release("r" * 16, "set", datetime.now(timezone.utc), 3, 30)
+    manifest = {"checks": [], "evaluation": [{"slice": "all", "verdict": "It helped then."}]}
+    later = {"labelled_at": datetime(2200, 1, 1, tzinfo=timezone.utc)}
+    warehouse.append("expert_labels.labels", pl.DataFrame([label("x", "l-1"), label("x", "l-2") | later]))
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("create schema release; create schema eval_report")
+        connection.execute(
+            "create table release.releases as select $id as release_id, now() as released_at, $manifest::json as manifest",
+            {"id": release.release_id, "manifest": json.dumps(manifest)},
+        )
+        connection.execute("create table eval_report.summary as select 'all' as slice, 'It helps now.' as verdict")
+    then = sections()
+    assert audit_report.NOT_THEN not in str(then)
+    assert "keep: email" in then["Personal data"]["paragraphs"][1]
+
+    run(2, "mask", ["cleaned"], "second_benchmark")
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("delete from deduped.pairs")
+        connection.execute("create schema contamination")
+        connection.execute(
+            "create table contamination.parts (benchmark text, item_id text, ngrams int, common_ngrams int)"
+        )
+        connection.execute("create table contamination.matches (benchmark text, item_id text, record_id text)")
+    now = sections()
+    told = now["Personal data"]["paragraphs"]
+    assert told[1] == then["Personal data"]["paragraphs"][1]
+    assert f"found, {audit_report.NOT_THEN}: 2 places" in told[0]
+    assert [row[1] for row in now["Personal data"]["tables"][0]["rows"]] == ["mask"]
+    assert audit_report.NOT_THEN in now["Personal data"]["tables"][0]["title"]
+    assert now["Evaluation"]["paragraphs"] == ["It helped then."]
+    assert [row[3] for row in now["Human labels"]["tables"][0]["rows"]] == [1]
+    assert "first_benchmark" in now["Contamination by benchmarks"]["paragraphs"][0]
+    assert "second_benchmark" not in now["Contamination by benchmarks"]["paragraphs"][0]
+    assert audit_report.NOT_THEN in now["Contamination by benchmarks"]["tables"][0]["title"]
+    assert now["Duplicates merged"]["paragraphs"] == ["1 records were merged into one that says the same."]
+    assert any("lid.176" in limit for limit in now["Known limits"]["paragraphs"])
+
+    release = None  # and of the curated set as it is now, cleaned by versions that knew fewer types, or none
+    for pii, told in (
+        ({}, "No stage had looked"),
+        ({"email": "mask", "phone": "ignore"}, "mask: email; ignore: phone."),
+    ):
+        account = {"run_id": "older", "stage": "cleaned", "code_version": "1", "config_hash": "-"}
+        with warehouse.transaction("cleaned", "older") as commit:
+            settings = account | {"config": json.dumps({"pii": pii})}
+            commit.write_run_row(settings, "cleaned.records", datetime.now(timezone.utc), None)
+        assert told in " ".join(said := sections()["Personal data"]["paragraphs"])
+    assert said[2].startswith("Not looked for by the version that cleaned this set: secret,")
 
 
 def test_generating_models_are_read_off_the_originals(tmp_path):

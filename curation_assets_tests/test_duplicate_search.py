@@ -120,6 +120,33 @@ def test_only_what_is_new_and_what_it_touches_is_read_again(tmp_path):
     assert other["records_compared_again"] == 92
 
 
+def test_what_was_dropped_for_a_record_that_is_another_text_now_is_decided_anew(tmp_path):
+    first = " ".join(f"w{k}" for k in range(20))
+    rows = [(1, f"{first} and more"), (2, first)]
+    warehouse = Warehouse(database=str(tmp_path / "changed.duckdb"))
+    hold(warehouse, rows)
+    run(warehouse, DEFAULT)
+    assert tables_of(warehouse)[0]
+    changed = [
+        (
+            1,
+            "cleaned by other rules it says something else entirely and is still the longer one of the two of them here",
+        ),
+        rows[1],
+    ]
+    hold(warehouse, changed)
+    run(warehouse, DEFAULT)
+    assert tables_of(warehouse) == rebuilt(tmp_path, changed, DEFAULT)
+    assert not tables_of(warehouse)[0]
+
+
+def test_without_the_switch_for_exact_ones_copies_are_near_duplicates(tmp_path):
+    warehouse = Warehouse(database=str(tmp_path / "copies.duckdb"))
+    hold(warehouse, [(1, "the same words here now"), (2, "The same words here NOW.")])
+    run(warehouse, DEFAULT._replace(exact=False))
+    assert warehouse.query("select similarity, kind from deduped.pairs").rows() == [(1.0, "near")]
+
+
 def test_what_was_dropped_for_an_erased_record_is_decided_anew(tmp_path):
     """An erasure leaves pairs that point to a tombstone, and no row of the record in deduped.compared."""
     warehouse = Warehouse(database=str(tmp_path / "erased.duckdb"))

@@ -13,16 +13,17 @@ import duckdb
 import orjson
 import polars as pl
 import pytest
-from conftest import TOKENS, VICTIM, label, materialize
+from conftest import TOKENS, VICTIM, label, materialize, materialize_unchecked
 from typer.testing import CliRunner
 
-from curation_assets import erasure, erasure_plan, erasure_receipts, tombstones
+from curation_assets import audit, erasure, erasure_plan, erasure_receipts, tombstones
 from curation_assets.audit_chain import verify_ledger
 from curation_assets.cli import app
 from curation_assets.erasure_plan import Request
 from curation_assets.labelling import journal
 from curation_assets.labelling.desk import Desk
 from curation_assets.pages import markdown_table
+from curation_assets.releasing import material
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
@@ -376,6 +377,101 @@ def test_a_withdrawn_source_leaves_the_same_text_of_another(database, tmp_path):
     assert refused.is_withdrawn
     assert refused.key.hash("text", VICTIM, "texts") in refused.here
     assert not tombstones.refusals(warehouse, "others").is_withdrawn
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A database with what two sources hold, and a function that reads them once more and gives the owners' ids there are."""
+    warehouse = Warehouse(database=str(tmp_path / "small.duckdb"))
+    texts = {
+        "mine": {"a": "the first text of them all", "b": "a second text with other words"},
+        "yours": {"c": "a third"},
+    }
+    for name, rows in texts.items():
+        lines = [json.dumps({"id": id, "text": text, "license": f"{name}-1.0"}) for id, text in rows.items()]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+    def read(*names: str) -> set[str]:
+        sources = [{"name": name, "path": str(tmp_path / f"{name}.jsonl")} for name in names]
+        materialize_unchecked(warehouse, {"raw": {"sources": sources}}, ["raw"])
+        return set(warehouse.query("select source_record_id from raw.records")["source_record_id"])
+
+    yield warehouse, read
+    warehouse.release_run()
+
+
+def test_labels_count_again_once_a_withdrawal_is_taken_back(small):
+    warehouse, read = small
+    read("mine")
+    first, second = (
+        warehouse.value("select record_id from raw.records where source_record_id = $id", id=id) for id in ("a", "b")
+    )
+    erase(warehouse, ids=("b",), reach="records")
+    erase(warehouse, source="mine", reach="records")
+    journal.write(warehouse, [label(first, "too late")])
+    assert journal.fold(warehouse) == 0
+    erasure.allow_again(warehouse, erasure.withdrawals(warehouse, "mine"), "back")
+    warehouse.release_run()
+    assert read("mine") == {"a"}
+    assert first in set(warehouse.query("select record_id from raw.records")["record_id"])
+    journal.write(warehouse, [label(first, "l-1"), label(second, "l-2")])
+    warehouse.hold_for_run()  # takes erased records out of the journal
+    assert b"l-1" in journal.journal_path(warehouse).read_bytes()
+    assert b"l-2" not in journal.journal_path(warehouse).read_bytes()  # erased by its id as well
+    journal.write(warehouse, [label(second, "l-3")])
+    assert journal.fold(warehouse) == 1
+    assert warehouse.query("select label_id from expert_labels.labels")["label_id"].to_list() == ["l-1"]
+
+
+def test_who_asks_while_the_source_is_withdrawn_stays_out_when_it_is_back(small):
+    warehouse, read = small
+    read("mine", "yours")
+    ours = warehouse.value("select record_id from raw.records where source_record_id = 'b'")
+    curate(warehouse, "erase", "--source", "mine", "--yes", "--no-rebuild")
+    assert "No record" in curate(warehouse, "erase", "--record", "nobody", "--yes", code=3)
+    assert "No record" in curate(warehouse, "erase", "--record", "a", "--source", "yours", "--yes", code=3)
+    said = curate(warehouse, "erase", "--record", "a", "--record", ours, "--yes", "--reason", "they asked")
+    assert "2 records asked for are not here any more: a withdrawal took them out" in said
+    assert "Refused for good: 2 records" in said
+    assert "No record" in curate(warehouse, "erase", "--record", "a", "--yes", code=3)  # done already
+    assert "It was erased on" in curate(warehouse, "trace", "a")
+    curate(warehouse, "erase", "--allow-again", "--source", "mine", "--yes", "--reason", "back")
+    assert read("mine") == {"c"}
+    assert tombstones.erased_records(warehouse, [ours]) == {ours}
+    assert verify_ledger(warehouse) == []
+
+
+def test_what_an_erasure_left_is_out_of_date_until_it_is_built_again(small):
+    warehouse, read = small
+
+    def out_of_date() -> dict[str, bool]:
+        return {row["stage"]: row["is_out_of_date"] for row in audit.funnel(warehouse).iter_rows(named=True)}
+
+    read("mine", "yours")
+    materialize_unchecked(warehouse, {}, ["cleaned"])
+    erase(warehouse, source="nobody's")  # takes no record out
+    assert out_of_date() == {"raw": False, "cleaned": False}
+    erase(warehouse, ids=("a",))  # and a kill before anything was built again
+    warehouse.release_run()
+    assert out_of_date() == {"raw": False, "cleaned": True}
+    assert material.ask(warehouse, "stages")["is_out_of_date"].to_list() == [False, True]
+    materialize_unchecked(warehouse, {}, ["cleaned"])
+    assert out_of_date() == {"raw": False, "cleaned": False}
+
+
+def test_what_has_no_record_yet_can_be_withdrawn(small):
+    warehouse, read = small
+    read("yours")
+    said = curate(warehouse, "erase", "--license", "MINE-1.0", "--yes")
+    assert "No record here answers to that now" in said
+    assert read("mine") == {"c"}
+    assert "is withdrawn already" in curate(warehouse, "erase", "--license", "mine-1.0", "--yes")
+    assert warehouse.query("select distinct reason from raw.rejects")["reason"].to_list() == [
+        tombstones.REASON_OF_LICENSE
+    ]
+    curate(warehouse, "erase", "--allow-again", "--license", "mine-1.0", "--yes", "--reason", "settled")
+    assert read("mine") == {"a", "b", "c"}
+    assert verify_ledger(warehouse) == []
 
 
 FORGET = """

@@ -1,6 +1,7 @@
 """What a person decides on single records holds in every stage, says who and why, and can be taken back."""
 
 import json
+import shutil
 
 import pytest
 from conftest import materialize_unchecked
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 from curation_assets import overrides
 from curation_assets.audit_chain import verify_ledger
 from curation_assets.cli import app
+from curation_assets.tables import SQL
+from curation_assets.warehouse import Warehouse
 
 STAGES = ["raw", "cleaned", "deduped", "filtered"]
 STORY = "On the first morning of the fair the baker of the village opened her door to find the whole square white and nobody about."
@@ -38,7 +41,7 @@ def kept(warehouse, stage="filtered"):
     return set(warehouse.query(f"select source_record_id as id from {stage}.records")["id"])
 
 
-def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, corpus):
+def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, corpus, tmp_path):
     corpus["filtered"]["short_text_median_words"] = 0
     materialize_unchecked(warehouse, corpus, STAGES)
     before = kept(warehouse)
@@ -53,7 +56,7 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
     assert "fine" not in kept(warehouse, "cleaned")
     verdicts = warehouse.query(
         "select r.source_record_id as id, d.stage, d.verdict from ledger.current_decisions as d join raw.records as r using (record_id) "
-        "where d.rule = 'override' and d.stage <> 'override' order by all"
+        "where d.rule = 'override' order by all"
     )
     assert verdicts.rows() == [
         ("fine", "cleaned", "drop"),
@@ -65,6 +68,15 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
     assert "cleaned: DROPPED by override: a person keeps it out" in traced
     assert "the editor: drop, “so says the editor”" in traced
     assert not verify_ledger(warehouse)
+    tampered = Warehouse(database=str(tmp_path / "tampered.duckdb"))
+    for change, told in (
+        ("update overrides.entries set decided_by = 'nobody' where verdict = 'drop'", "was edited or added"),
+        ("delete from overrides.entries where verdict = 'drop'", "1 entries are missing"),
+    ):
+        shutil.copy(warehouse.path, tampered.path)
+        with tampered.get_connection() as connection:
+            connection.execute(change)
+        assert told in " ".join(verify_ledger(tampered))
 
     for record in ("short", "fine"):
         assert said(warehouse, record, "none", "--reason", "a mistake").exit_code == 0
@@ -98,12 +110,35 @@ def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
     for selection in (["deduped"], STAGES):  # also where cleaned has not run since
         materialize_unchecked(warehouse, corpus, selection)
         assert {"twin", "twin-too"} & kept(warehouse, "deduped") == {"twin", "twin-too"} - {survivor}
+        for check in ("every_duplicate_points_to_a_kept_record", "deduped_loses_no_record"):
+            assert not len(warehouse.query((SQL / "checks" / f"{check}.sql").read_text(encoding="utf-8")))
+
+
+def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path):
+    """A kept record would come back with what was replaced in it, or with what must not be there."""
+    rows = [
+        {"id": "same", "prompt": "Who runs the harbour?", "chosen": "Ask jane@example.org.", "rejected": "Ask bob@example.org."},
+        {"id": "number", "text": f"{STORY} Her number is 536-90-4399, her mail jane@example.org."},
+        {"id": "both", "prompt": "Who?", "chosen": "Ask jane@example.org, 536-90-4399.", "rejected": "Ask bob@example.org."},
+    ]  # fmt: skip
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ops = {"raw": {"sources": [{"name": "texts", "path": str(source)}]}, "cleaned": {"pii": {"us_ssn": "drop"}}}
+    materialize_unchecked(warehouse, ops, ["raw", "cleaned"])
+    assert not kept(warehouse, "cleaned")
+    warehouse.release_run()
+    for row in rows:
+        assert said(warehouse, row["id"], "keep", "--reason", "it is a good one").exit_code == 0
+    materialize_unchecked(warehouse, ops, ["raw", "cleaned"])
+    assert not kept(warehouse, "cleaned")
+    dropped = "select rule, count(*) from ledger.current_decisions where stage = 'cleaned' and verdict = 'drop' group by all order by all"
+    assert warehouse.query(dropped).rows() == [("pii_us_ssn", 2), ("same_after_cleaning", 1)]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told", "code"),
     [
-        (["nobody", "drop", "--reason", "x"], "No record has the id 'nobody'", 3),
+        (["nobody", "drop", "--reason", "x"], "No record has the id 'nobody'", 1),
         (["fine", "burn", "--reason", "x"], "'burn' is no verdict; choose keep, drop or none.", 1),
         (["fine", "drop"], "A verdict needs a reason", 1),
         (["fine"], "say what is to become of the record", 2),

@@ -20,6 +20,9 @@ from numba import njit, types
 from curation_assets.algorithms.shingles import shingle
 from curation_assets.algorithms.words import words
 
+LEAST_NGRAMS = 3
+"""A part with fewer n-grams that count is not looked for: one shared phrase would be all of it. Ours."""
+
 _NUMBER = r"\d+(?:[.,:]\d+)*"
 _FILTER_BITS = 26  # a bit array of 8 MiB that passes over nearly every n-gram of a corpus before it is searched for
 
@@ -37,6 +40,8 @@ class Ngrams(NamedTuple):
     """int64[p]: distinct n-grams of each part; 0 if it has fewer words than an n-gram, so that it can't be looked for."""
     n_words: np.ndarray
     """int64[p]: normalised words of each part."""
+    same_as: np.ndarray
+    """int64[p]: for each part the first one of the same words, such as a passage that several questions are about."""
     n: int
     """Words of an n-gram."""
 
@@ -70,6 +75,7 @@ def ngrams_of(parts: pl.Series, n: int) -> Ngrams:
         part_of[order],
         counts.astype(np.int64),
         found.n_words,
+        _first_of_words(found.word_hash),
         n,
     )
 
@@ -106,11 +112,17 @@ def common_ngrams(
 ) -> np.ndarray:
     """Tell which n-grams are common, bool[u]: they say nothing of where a text comes from.
 
-    An n-gram is common if more than `max_parts` parts of the benchmark hold it (a template, an option list), or if it stands in more
-    than `max_records` texts that hold less than `min_coverage` of every part it belongs to: passages that many quote. Texts that hold a
-    part nearly whole do not count there, else an item that had leaked into many pages would be taken for a common phrase. Ours.
+    An n-gram is common if more than `max_parts` different parts of the benchmark hold it (a template, an option list), or if it
+    stands in more than `max_records` texts that hold less than `min_coverage` of every part it belongs to: passages that many quote.
+    Texts that hold a part nearly whole do not count there, else an item that had leaked into many pages would be taken for a common
+    phrase. Ours.
     """
-    is_common = np.diff(ngrams.offsets) > max_parts
+    held_by = np.repeat(np.arange(len(ngrams.hashes)), np.diff(ngrams.offsets))
+    different = np.unique(np.stack([held_by, ngrams.same_as[ngrams.parts]]), axis=1)[0]
+    is_common = np.bincount(different, minlength=len(ngrams.hashes)) > max_parts
+    found = found.filter(
+        ~pl.Series(is_common)[found["ngram"]]
+    )  # before they are joined with every part that holds them
     pairs = _pairs(found, ngrams)
     of_pair = pairs.group_by("record", "part").agg(shared=pl.len())
     n_ngrams = pl.DataFrame({"part": np.arange(len(ngrams.n_ngrams)), "of": ngrams.n_ngrams})
@@ -134,7 +146,8 @@ def coverage(found: pl.DataFrame, ngrams: Ngrams, is_common: np.ndarray) -> pl.D
     """One row per text and part that share an n-gram which is not common.
 
     Columns: record, part (Int64), shared (Int64, distinct n-grams of the part that the text holds), of (Int64, distinct n-grams of the
-    part), coverage (Float64, shared / of, 0 to 1). Common n-grams count in neither.
+    part), coverage (Float64, shared / of, 0 to 1). Common n-grams count in neither, and parts with fewer than LEAST_NGRAMS others are
+    left out.
 
     >>> ngrams = ngrams_of(pl.Series(["a b c d e"]), 3)
     >>> coverage(hits([pa.array(["a b c d x"])], ngrams), ngrams, np.zeros(3, bool)).rows()
@@ -146,7 +159,7 @@ def coverage(found: pl.DataFrame, ngrams: Ngrams, is_common: np.ndarray) -> pl.D
         _pairs(found.filter(~pl.Series(is_common)[found["ngram"]]), ngrams)
         .group_by("record", "part")
         .agg(shared=pl.len().cast(pl.Int64))
-        .join(of, on="part")
+        .join(of.filter(pl.col("of") >= LEAST_NGRAMS), on="part")
         .with_columns(coverage=pl.col("shared") / pl.col("of"))
         .sort("record", "part")
     )
@@ -167,6 +180,12 @@ def _words_of(text: str) -> tuple[np.ndarray, list[str]]:
     """Hashes, uint64[words], and spellings of the normalised words of one text."""
     (found,) = words(same_numbers(pl.Series([text], dtype=pl.String)).to_arrow())
     return found.hashes, [bytes(word).decode("utf-8", "replace") for word in np.split(found.data, found.ends)[:-1]]
+
+
+def _first_of_words(word_hash: np.ndarray) -> np.ndarray:
+    """Return int64[n]: per row of uint64[n, 2] the first row that is the same."""
+    _, first, group = np.unique(word_hash, axis=0, return_index=True, return_inverse=True)
+    return first[group.ravel()].astype(np.int64)
 
 
 def _pairs(found: pl.DataFrame, ngrams: Ngrams) -> pl.DataFrame:

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from curation_assets.progress import logger
+
 READ_ONLY = 0o444
 
 
@@ -18,16 +20,37 @@ class FolderExists(ValueError):
 def draft(beside: Path, owner: Path) -> Iterator[Path]:
     """An empty folder beside the place a release will have, on the same disk; it is gone afterwards unless it was placed.
 
-    owner: the database, whose runs wait for one another: what a killed run left there is cleared away.
+    owner: the database, whose runs wait for one another. Where the folder is stands beside it (`<database>.drafting`) while it is there,
+    so that what a kill leaves, which is full of text, is cleared away by whatever run or erasure has the database next (`clear`).
     """
-    name = f".release-{hashlib.sha256(str(owner).encode()).hexdigest()[:12]}.partial"
-    folder = beside / name
-    _remove(folder)
+    clear(owner)
+    folder, note = beside / _name(owner), _note(owner)
+    started = note.with_name(f"{note.name}.new")
+    started.write_text(str(beside.absolute()), encoding="utf-8")
+    started.replace(note)
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
-        _remove(folder)
+        clear(owner)
+
+
+def clear(owner: Path) -> None:
+    """Remove the draft of a release on this database, if there is one. Only for whoever holds the database for a run."""
+    note = _note(owner)
+    places = {usual_place(owner), *([Path(note.read_text(encoding="utf-8"))] if note.exists() else [])}
+    drafts = [place / _name(owner) for place in places]
+    for draft in drafts:
+        _remove(draft)
+    if left := [draft for draft in drafts if draft.exists()]:
+        logger.warning("What a killed release left cannot be removed; delete it by hand: %s", ", ".join(map(str, left)))
+        return
+    note.unlink(missing_ok=True)
+
+
+def usual_place(owner: Path) -> Path:
+    """The folder in which the releases of a database lie where nobody names another."""
+    return owner.parent / "releases"
 
 
 def place(folder: Path, target: Path) -> None:
@@ -55,6 +78,14 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _name(owner: Path) -> str:
+    return f".release-{hashlib.sha256(str(owner).encode()).hexdigest()[:12]}.partial"
+
+
+def _note(owner: Path) -> Path:
+    return owner.with_name(f"{owner.name}.drafting")
 
 
 def _remove(folder: Path) -> None:

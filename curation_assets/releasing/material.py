@@ -76,7 +76,7 @@ def ask(warehouse: Warehouse, question: str, **params: Any) -> pl.DataFrame:
 def facts(warehouse: Warehouse) -> Facts:
     """All that is told of a release.
 
-    Raises StaleError where the curated set is missing, or a stage before it or before one of those has run since.
+    Raises StaleError where the curated set is missing, or a stage before it or before one of those has run since, or records were erased.
     """
     if not warehouse.has_table("curated_set.records"):
         raise StaleError("There is no curated set to release yet. `curate run` makes one.")
@@ -84,8 +84,8 @@ def facts(warehouse: Warehouse) -> Facts:
     for name, row in stages.items():
         if row["is_out_of_date"] and name in MADE_OF:
             raise StaleError(
-                f"{name} is out of date: a stage before it has run since, so what would be released is not what the database "
-                "holds. `curate run` brings all up to date."
+                f"{name} is out of date: a stage before it has run, or records were erased, since, so what would be released is not "
+                "what the database holds. `curate run` brings all up to date."
             )
         row["config"], row["notes"] = json.loads(row["config"]), json.loads(row["notes"])
     sources = ask(warehouse, "sources").to_dicts()

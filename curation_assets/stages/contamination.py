@@ -22,6 +22,8 @@ false alarms."""
 KEPT_FROM = 0.2
 """Coverage from which a match is kept as evidence; below it one shared phrase is enough."""
 MOST_CHARS_OF_EVIDENCE = 500
+MATCHES_AT_A_TIME = 1_000
+TEXTS = "select record_id, text from deduped.records where record_id in (select unnest($ids::varchar[]))"
 ID_NAMES = ("id", "_id", "uuid", "task_id", "question_id", "qid")
 
 PARTS = {
@@ -148,7 +150,7 @@ def parts_of(benchmarks: list[BenchmarkConfig], n: int) -> tuple[pl.DataFrame, d
                 item_id = next(
                     (str(item[name]) for name in ID_NAMES if item.get(name) is not None), f"{file.uri}:{row}"
                 )
-                found = _joined_if_short(_texts(item, benchmark.fields), n)
+                found = _texts(item, benchmark.fields)
                 rows += [(benchmark.name, item_id, field, file.uri, row, text) for field, text in found.items()]
                 items += 1
         if benchmark.fields and not any(name == benchmark.name for name, *_ in rows):
@@ -157,7 +159,7 @@ def parts_of(benchmarks: list[BenchmarkConfig], n: int) -> tuple[pl.DataFrame, d
             )
         notes[benchmark.name] = {"items": items, "files": hashes}
     schema = {name: PARTS[name] for name in ("benchmark", "item_id", "field", "file", "row")} | {"text": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row"), notes
+    return joined_if_short(pl.DataFrame(rows, schema=schema, orient="row"), n), notes
 
 
 def look_for(
@@ -169,14 +171,14 @@ def look_for(
     from curation_assets.algorithms import decontamination
 
     ngrams = decontamination.ngrams_of(parts["text"], config.ngram_words)
-    ids: list[str] = []
+    ids: list[pa.Array] = []
 
     def texts(spool: Spool) -> Iterator[pa.Array]:
-        report = reporter("contamination", "records", rows_in)
+        report, done = reporter("contamination", "records", rows_in), 0
         for batch in spool.batches():
-            ids.extend(batch["record_id"].to_pylist())
+            ids.append(batch["record_id"])
             yield batch["text"]
-            report(len(ids))
+            report(done := done + len(batch))
 
     with warehouse.spooled("select record_id, text from deduped.records") as spool:
         found = decontamination.hits(texts(spool), ngrams)
@@ -189,7 +191,7 @@ def look_for(
         words=pl.Series(ngrams.n_words), ngrams=pl.Series(ngrams.n_ngrams), common_ngrams=pl.Series(common)
     )
     matches = covered.select(
-        pl.Series("record_id", np.array(ids, dtype=object)[covered["record"].to_numpy()], dtype=pl.String),
+        pl.concat([pl.Series("record_id", [], pl.String), *map(pl.from_arrow, ids)]).gather(covered["record"]),
         *(parts[name].gather(covered["part"]) for name in ("benchmark", "item_id", "field")),
         "coverage",
         pl.col("shared").alias("shared_ngrams"),
@@ -200,19 +202,19 @@ def look_for(
 
 
 def _with_evidence(warehouse: Warehouse, matches: pl.DataFrame) -> pl.DataFrame:
+    """The matches with the longest run of words that record and part share, texts read some at a time."""
     from curation_assets.algorithms.decontamination import longest_shared_run
 
-    wanted = matches["record_id"].unique()
-    texts = dict(
-        warehouse.query(
-            "select record_id, text from deduped.records where record_id in (select unnest($ids))", ids=wanted.to_list()
-        ).iter_rows()
-    )
-    runs = [
-        longest_shared_run(texts[record_id], part)[:MOST_CHARS_OF_EVIDENCE]
-        for record_id, part in matches.select("record_id", "text").iter_rows()
-    ]
-    return matches.drop("text").with_columns(pl.Series("longest_run", runs, dtype=pl.String))
+    matches = matches.sort("record_id", "benchmark", "item_id", "field")
+    done = [matches.clear().drop("text").with_columns(longest_run=pl.lit(None, pl.String))]
+    for part in matches.iter_slices(MATCHES_AT_A_TIME):
+        texts = dict(warehouse.query(TEXTS, ids=part["record_id"].unique().to_list()).iter_rows())
+        runs = [
+            longest_shared_run(texts[record_id], text)[:MOST_CHARS_OF_EVIDENCE]
+            for record_id, text in part.select("record_id", "text").iter_rows()
+        ]
+        done.append(part.drop("text").with_columns(longest_run=pl.Series(runs, dtype=pl.String)))
+    return pl.concat(done)
 
 
 def _texts(item: Any, fields: list[str]) -> dict[str, str]:
@@ -235,11 +237,22 @@ def _leaves(value: Any, field: str) -> Iterator[tuple[str, str]]:
                 yield from _leaves(inner, f"{field}.{at}" if field else str(at))
 
 
-def _joined_if_short(texts: dict[str, str], n: int) -> dict[str, str]:
-    """The texts, or, if each is shorter than an n-gram, all of them as one: a short question with its choices."""
-    if not texts or any(len(text.split()) >= n for text in texts.values()):
-        return texts
-    return {"+".join(texts): "\n".join(texts.values())}
+def joined_if_short(parts: pl.DataFrame, n: int) -> pl.DataFrame:
+    """The parts, but of items whose every part is too short to be looked for all of them as one: a short question with its choices."""
+    from curation_assets.algorithms.decontamination import LEAST_NGRAMS
+    from curation_assets.algorithms.shingles import shingle
+
+    if not len(parts):
+        return parts
+    item = ["benchmark", "file", "row"]
+    is_long = pl.Series("is_long", shingle(parts["text"].to_arrow(), n).n_words >= n + LEAST_NGRAMS - 1)
+    has_long = parts.with_columns(is_long).with_columns(pl.col("is_long").any().over(item))["is_long"]
+    joined = (
+        parts.filter(~has_long)
+        .group_by(item, maintain_order=True)
+        .agg(pl.col("item_id").first(), pl.col("field").str.join("+"), pl.col("text").str.join("\n"))
+    )
+    return pl.concat([parts.filter(has_long), joined.select(parts.columns)])
 
 
 def _by_benchmark(warehouse: Warehouse) -> pl.DataFrame:
@@ -247,8 +260,8 @@ def _by_benchmark(warehouse: Warehouse) -> pl.DataFrame:
         "with found as (select benchmark, count(distinct item_id) as items_found, count(distinct record_id) as records, "
         "max(coverage) as greatest_coverage from contamination.matches group by benchmark) "
         "select p.benchmark, count(distinct p.item_id) as items, count(*) as parts, "
-        "count(*) filter (p.ngrams = 0) as too_short_to_look_for, "
-        "count(*) filter (p.ngrams > 0 and p.ngrams = p.common_ngrams) as all_common, "
+        "count(*) filter (p.ngrams < 3) as too_short_to_look_for, "
+        "count(*) filter (p.ngrams >= 3 and p.ngrams - p.common_ngrams < 3) as too_common_to_look_for, "
         "coalesce(any_value(f.items_found), 0) as items_found, coalesce(any_value(f.records), 0) as records, "
         "any_value(f.greatest_coverage) as greatest_coverage "
         "from contamination.parts as p left join found as f using (benchmark) group by p.benchmark order by p.benchmark"

@@ -39,7 +39,6 @@ CANDIDATES = (
     "join density.scores as d using (record_id) join clusters.assignments as a using (record_id) order by r.record_id"
 )
 NOTHING_SAID = pl.DataFrame(schema=overrides.IN_FORCE)
-NOTHING_KEPT = np.empty(0, np.int64)
 HELD_RULES = {ClusterActionKind.drop: "cluster_dropped", ClusterActionKind.review: "cluster_review"}
 
 
@@ -110,23 +109,24 @@ def select(
     verdicts = holding.no_verdicts(len(candidates))
     overridden = candidates.select("record_id").join(said, on="record_id", how="left", maintain_order="left")
     is_kept = (overridden["verdict"] == "keep").fill_null(False).to_numpy()
-    verdicts.give(np.flatnonzero(overridden["verdict"].is_not_null().to_numpy()), "override", np.nan, np.nan)
-    is_outlier, notes = hold_back(verdicts, everyone, config)
+    is_dropped = (overridden["verdict"] == "drop").fill_null(False).to_numpy()
+    verdicts.give(np.flatnonzero(is_dropped), "override", np.nan, np.nan)
+    is_outlier, notes = hold_back(verdicts, everyone, config, is_kept)
     if len(said_of := overridden["verdict"].drop_nulls().value_counts(sort=True)):
         notes = notes | {"overrides": dict(said_of.iter_rows())}
-    if not len(verdicts.pool):
+    if not len(verdicts.pool) and not is_kept.any():
         raise ValueError(
             "curated_set: every record was held back before the draw; see cluster_actions, outliers and "
             "semantic_duplicate_cosine in the config of `curated_set`."
         )
     pool = everyone.take(verdicts.pool)
-    plan, names = plan_of(candidates[verdicts.pool], config, kept_tokens=everyone.tokens[is_kept])
+    plan, names = plan_of(candidates[verdicts.pool], config, everyone.take(np.flatnonzero(is_kept)))
     plan = plan._replace(is_outlier=is_outlier[verdicts.pool])
     if config.balance is Balance.best_product:
         plan, tried = selection.best_product(pool, plan)
         notes = notes | {"balance": balance_notes(tried)}
     drawn = selection.draw(pool, plan)
-    if not drawn.selected.any():
+    if not drawn.selected.any() and not is_kept.any():
         raise ValueError(
             f"curated_set: no record fits into the budget of {plan.budget_tokens or plan.budget_records:,}; "
             f"the smallest candidate has {pool.tokens.min():,} tokens."
@@ -153,10 +153,13 @@ def refuse_unknown_clusters(actions: list[ClusterActionConfig], clusters: np.nda
             )
 
 
-def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig) -> tuple[np.ndarray, dict[str, Any]]:
+def hold_back(
+    verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig, is_kept: np.ndarray
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Give verdicts to what is not to be drawn; return which records are outliers (bool[n]) and what was found.
 
-    First what a person decided on whole clusters, then semantic duplicates, then outliers.
+    First what a person decided on whole clusters, then semantic duplicates, then outliers. What people keep (is_kept, bool[n])
+    stays whatever these say, and is not drawn either.
     """
     held = {one.cluster_id: HELD_RULES[one.action] for one in config.cluster_actions if one.action in HELD_RULES}
     holding.hold_back_clusters(verdicts, everyone, held)
@@ -164,6 +167,7 @@ def hold_back(verdicts: Verdicts, everyone: Candidates, config: CuratedSetConfig
         holding.hold_back_semantic_duplicates(
             verdicts, everyone, config.semantic_duplicate_cosine, keep_best=config.semantic_duplicate_keep is Keep.best
         )
+    verdicts.give(np.flatnonzero(is_kept), "override", np.nan, np.nan)
     is_outlier = np.zeros(len(verdicts.rule), dtype=bool)
     guard, pool = config.outliers, verdicts.pool
     matters = guard.action is OutlierAction.drop or config.strategy in selection.BY_RARITY
@@ -190,32 +194,30 @@ def score_outliers(pool: Candidates, guard: OutlierConfig, seed: int) -> np.ndar
     return outliers.cluster_spread_score(pool.distances, pool.clusters)
 
 
-def plan_of(
-    pool: pl.DataFrame, config: CuratedSetConfig, kept_tokens: np.ndarray = NOTHING_KEPT
-) -> tuple[Plan, list[str]]:
+def plan_of(pool: pl.DataFrame, config: CuratedSetConfig, kept: Candidates | None = None) -> tuple[Plan, list[str]]:
     """The plan of the draw from a pool (rows of CANDIDATES), and the names of its quotas.
 
-    kept_tokens: int[k], tokens of the records people keep, which are in already. Raises ValueError if they fill the budget.
+    kept: the records people keep, which are in already and count in the budget and in the caps of clusters.
     """
+    n_kept = 0 if kept is None else len(kept.tokens)
+    kept_tokens = int(kept.tokens.sum()) if n_kept else 0
+    kept_of_cluster = dict(zip(*np.unique(kept.clusters, return_counts=True), strict=True)) if n_kept else {}
     by_action = {
         action: {one.cluster_id: one.value for one in config.cluster_actions if one.action is action}
         for action in (ClusterActionKind.cap, ClusterActionKind.weight)
     }
-    records = config.budget_records or max(1, round(config.budget_share * (len(pool) + len(kept_tokens))))
-    budget, kept = (config.budget_tokens or records), (kept_tokens.sum() if config.budget_tokens else len(kept_tokens))
-    if kept and kept >= budget:
-        raise ValueError(
-            f"curated_set: the {len(kept_tokens):,} records that people keep (`curate override --list`) fill the budget of {budget:,}; "
-            "raise it."
-        )
+    records = config.budget_records or max(1, round(config.budget_share * (len(pool) + n_kept)))
     plan = Plan(
         strategy=config.strategy,
-        budget_records=None if config.budget_tokens else min(records - len(kept_tokens), len(pool)),
-        budget_tokens=config.budget_tokens and config.budget_tokens - int(kept),
+        budget_records=None if config.budget_tokens else min(max(0, records - n_kept), len(pool)),
+        budget_tokens=config.budget_tokens and max(0, config.budget_tokens - kept_tokens),
         quality_weight=config.quality_weight,
         sharpness=config.sharpness,
         max_inverse_density_ratio=config.max_inverse_density_ratio,
-        caps={cluster: int(cap) for cluster, cap in by_action[ClusterActionKind.cap].items()},
+        caps={
+            cluster: max(0, int(cap) - int(kept_of_cluster.get(cluster, 0)))
+            for cluster, cap in by_action[ClusterActionKind.cap].items()
+        },
         factors=by_action[ClusterActionKind.weight],
         redistribute=config.quotas.redistribute,
         seed=config.seed,

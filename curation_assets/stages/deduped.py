@@ -44,11 +44,11 @@ class DedupedConfig(dg.Config):
         default=5, ge=1, description="Words in a shingle (characters, in scripts without spaces)."
     )
     bands: int = Field(
-        default=14,
+        default=16,
         ge=1,
-        description="Bands of the MinHash sketch. 14 × 8 finds 92 % of pairs at Jaccard .8, 56 % at .7.",
+        description="Bands of the MinHash sketch. 16 × 7 finds 97.7 % of pairs at Jaccard .8, 75 % at .7 (FineWeb's 14 × 8: 92 and 56 %).",
     )
-    rows: int = Field(default=8, ge=1, description="Rows a band. More rows look at fewer, more similar pairs.")
+    rows: int = Field(default=7, ge=1, description="Rows a band. More rows look at fewer, more similar pairs.")
     max_comparisons: int = Field(
         default=10_000,
         ge=1,
@@ -143,7 +143,7 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
         commit.build("deduped.compared", compared.records)
         commit.build("deduped.pairs", compared.pairs)
         commit.build("deduped.repeated_passages", **_of(config, "passages"))
-        commit.build("deduped.shared_paragraphs", **_of(config, "passages", "shared_paragraph_records"))
+        commit.build("deduped.shared_paragraphs", **_of(config, "passages", "shared_paragraph_records", "survivor"))
         commit.build("deduped.instruction_conflicts", **_of(config, "instruction_conflicts", "min_answer_words"))
         commit.build("deduped.shortened", **_of(config, "remove_repeated_passages", "remove_shared_paragraphs"))
         commit.decide(**_of(config, "min_jaccard", "survivor", "drop_same_instruction", "drop_same_answer"))

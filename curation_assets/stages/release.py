@@ -171,7 +171,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse:
     template, source = load_template(config)
     found = material.facts(warehouse)
     checks = passed_checks(warehouse)
-    releases = place.parent if place else warehouse.path.parent / "releases"
+    releases = place.parent if place else folder.usual_place(warehouse.path)
     with folder.draft(releases, warehouse.path) as draft, warehouse.spool() as places:
         written = write_data(warehouse, config, template, draft, places, hidden=material.hidden_in_ids(found))
         manifest = describe(warehouse, config, found, checks, written, source, draft) | because(context, warehouse)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.decontamination import (
+    LEAST_NGRAMS,
     common_ngrams,
     coverage,
     hits,
@@ -40,7 +41,7 @@ def test_coverage_is_the_share_of_distinct_ngrams(texts, parts, n):
     for i, text in enumerate(texts):
         for j, part in enumerate(parts):
             theirs = plain_ngrams(part, n)
-            if shared := plain_ngrams(text, n) & theirs:
+            if (shared := plain_ngrams(text, n) & theirs) and len(theirs) >= LEAST_NGRAMS:
                 expected[i, j] = (len(shared), len(theirs))
     assert {(r["record"], r["part"]): (r["shared"], r["of"]) for r in rows.iter_rows(named=True)} == expected
 
@@ -93,3 +94,14 @@ def test_no_parts_and_no_texts_give_no_rows():
     found = hits([pa.array(["a b c d e f g h i"])], ngrams)
     assert coverage(found, ngrams, np.zeros(0, bool)).is_empty()
     assert hits([], ngrams_of(pl.Series(["a b c d e f g h"]), 8)).is_empty()
+
+
+def test_a_passage_that_many_questions_are_about_is_one_part_not_many():
+    passage = "the town of old bridges lies where two slow rivers meet below the chalk hills"
+    assert covered([f"it says {passage} there"], [passage] * 9, 3)["coverage"].to_list() == [1.0] * 9
+
+
+def test_one_shared_phrase_is_never_the_whole_of_a_part():
+    phrase = "which of the following is true"  # one n-gram of six words
+    rows = covered([f"say {phrase} and why"], [phrase, f"{phrase} a cat"], 6)
+    assert rows.select("part", "shared", "of").rows() == [(1, 1, 3)]

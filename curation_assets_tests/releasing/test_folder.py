@@ -8,7 +8,7 @@ import pytest
 
 from curation_assets.releasing import manifest as manifests
 from curation_assets.releasing.data_files import RUN_ROWS, Placed, Rows
-from curation_assets.releasing.folder import FolderExists, draft, place
+from curation_assets.releasing.folder import FolderExists, clear, draft, place
 from curation_assets.releasing.verify import NoRelease, verify
 
 
@@ -97,6 +97,27 @@ def test_a_draft_that_fails_leaves_nothing_and_one_left_by_a_kill_is_cleared(tmp
         place(folder, tmp_path / "releases" / "one")
     assert (tmp_path / "releases" / "one" / "data").stat().st_mode & 0o777 == 0o444
     assert [path.name for path in (tmp_path / "releases").iterdir()] == ["one"]
+
+
+def test_what_a_kill_left_of_a_release_goes_when_the_database_is_taken_next(warehouse, tmp_path):
+    abroad, owner = tmp_path / "elsewhere", warehouse.path
+    with draft(abroad, owner) as folder:
+        (folder / "train.jsonl").write_text("a text")
+        note = owner.with_name(f"{owner.name}.drafting")
+        assert note.read_text() == str(abroad)
+        kept = note.read_text()
+    assert not note.exists()
+    folder.mkdir()  # as a kill in between leaves it
+    (folder / "train.jsonl").write_text("a text")
+    note.write_text(kept)
+    usual = owner.parent / "releases" / folder.name  # of a release whose note was not written yet
+    usual.mkdir(parents=True)
+    other = abroad / ".release-000000000000.partial"  # of another database
+    other.mkdir()
+    warehouse.hold_for_run()
+    assert [path for path in (folder, usual, note) if path.exists()] == []
+    assert other.exists()
+    clear(owner)  # nothing to do
 
 
 def test_nothing_is_ever_overwritten(tmp_path):

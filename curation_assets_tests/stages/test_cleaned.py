@@ -261,6 +261,17 @@ def test_a_value_has_one_pseudonym_in_all_records_and_runs(monkeypatch):
     assert runs[0] == runs[1]
 
 
+def test_a_record_that_is_lost_shows_nothing_of_what_was_replaced():
+    row = {"prompt": "Whom do I call?", "chosen": "Use 4111 1111 1111 1111", "rejected": "Use 5500 0000 0000 0004"}
+    original = json.dumps(row)
+    [lost] = clean_records(
+        ["preference"], [canonical_text(conversation("preference", original))], [original], rules_of(CleanedConfig())
+    )
+    assert lost.lost == "same_after_cleaning"
+    assert lost.text == "Whom do I call?\nUse [CREDIT_CARD]\nUse [CREDIT_CARD]"
+    assert json.loads(lost.original) == row | dict.fromkeys(("chosen", "rejected"), "Use [CREDIT_CARD]")
+
+
 def test_pseudonyms_without_a_key_and_a_model_that_is_not_there_stop_the_run(monkeypatch, tmp_path):
     monkeypatch.delenv("CURATION_PII_KEY", raising=False)
     with pytest.raises(dg.Failure, match="CURATION_PII_KEY"):

@@ -52,6 +52,10 @@ def described(warehouse):
         for table in ("raw.records", "filtered.records", "filtered.signals", "clusters.assignments"):
             connection.execute(f"create schema if not exists {table.split('.')[0]}")
             connection.execute(f"create table {table} as select * from rows")
+        connection.execute("create schema cleaned")
+        connection.execute(
+            "create table cleaned.records as select record_id, null::varchar as cleaned_original from rows"
+        )
         for table in ("density.scores", "quality_scores.scores"):
             connection.execute(f"create schema {table.split('.')[0]}")
             connection.execute(f"create table {table} as select record_id, density, quality from rows")

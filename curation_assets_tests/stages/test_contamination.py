@@ -2,12 +2,15 @@
 
 import json
 
+import polars as pl
 import pytest
 from conftest import materialize_unchecked
 from typer.testing import CliRunner
 
 from curation_assets.cli import app
+from curation_assets.stages import contamination
 
+CHINESE = "小红有十二个苹果她吃了几个"
 STAGES = ["raw", "cleaned", "deduped", "contamination", "filtered"]
 QUESTIONS = [
     "Mara packs 14 boxes with 6 jars of plum jam each and gives 9 jars to her neighbour. How many jars does she keep?",
@@ -54,6 +57,19 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
     )
     assert found["item_id"].to_list() == ["q1", "q0"]
     assert found["longest_run"][1].startswith("mara packs 0 boxes with 0 jars of plum jam")
+    assert contamination.joined_if_short(  # a question in a script without spaces is long enough by itself
+        pl.DataFrame(
+            {
+                "benchmark": "b",
+                "item_id": "1",
+                "field": ["q", "a"],
+                "file": "f",
+                "row": 1,
+                "text": [CHINESE, "三"],
+            }
+        ),
+        6,
+    )["field"].to_list() == ["q", "a"]
     untestable = warehouse.query("select item_id, field, ngrams from contamination.parts where ngrams = 0")
     assert ("q9", "question+answer", 0) in untestable.rows()
 

@@ -295,5 +295,7 @@ def test_what_people_keep_is_in_without_a_draw_and_counts_in_the_budget(candidat
     assert mine["reason"].to_list() == ["a", "b", "c"]
     assert mine["inclusion_probability"].to_list() == [1.0, 1.0, None]
     assert scores["is_selected"].sum() == 10
-    with pytest.raises(ValueError, match="fill the budget of 2"):
-        select(candidates, None, CuratedSetConfig(budget_records=2), said)
+    full = select(candidates, None, CuratedSetConfig(budget_records=2), said).scores
+    assert set(full.filter("is_selected")["record_id"]) == set(ids[:2])
+    everything = pl.DataFrame({"record_id": ids, "verdict": ["keep"] * len(ids), "reason": ["x"] * len(ids)})
+    assert select(candidates, None, CuratedSetConfig(budget_records=2), everything).scores["is_selected"].all()

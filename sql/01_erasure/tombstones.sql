@@ -3,14 +3,14 @@
 -- found by trying texts; this one only by whoever has the key too. tombstone_id is random. Rows are numbered within their erasure and
 -- hashed; the erasure's row of ledger.runs holds the hash over all of them (sql/audit/tombstone_hashes.sql). The rows of an erasure that
 -- was lifted (erasure.lifted) refuse nothing any more.
--- incoming(tombstone_id, erasure_id, kind, keyed_hash, key_id, source, reason, erased_at): what was erased; from raw.records(record_id, text, original)
+-- incoming(tombstone_id, erasure_id, kind, keyed_hash, key_id, source, reason, erased_at): what was erased; from raw.records(record_id, source_record_id, text, original)
 with numbered as (
   select *, row_number() over (partition by erasure_id order by tombstone_id, kind, keyed_hash) as position from incoming
 )
 select
   tombstone_id::varchar as tombstone_id,    -- id that stands for the record wherever it had been named
   erasure_id::varchar as erasure_id,        -- the erasure
-  kind::varchar as kind,                    -- what was hashed: record (its record_id), text (before or after cleaning, in lower case), words (of the cleaned text, without marks), original; source or license (a withdrawn one's name)
+  kind::varchar as kind,                    -- what was hashed: record (its record_id), owner_id (the owner's id of it in its source, where a withdrawal took it out), text (before or after cleaning, in lower case), words (of the cleaned text, without marks), original; source or license (a withdrawn one's name)
   keyed_hash::varchar as keyed_hash,        -- HMAC-SHA256 of it
   key_id::varchar as key_id,                -- first 16 hex digits of the key's SHA-256: which key
   source::varchar as source,                -- refused in this source only; null: in every source

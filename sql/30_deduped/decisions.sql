@@ -1,7 +1,7 @@
 -- One row per record that is dropped: in favour of a record that is kept, by direct evidence, or with its whole group.
 -- exact_duplicate, near_duplicate: a kept record says the same. duplicate_group (survivor drop_all): the best of a group of
--- duplicates goes, too. same_instruction, same_answer: switched on, the best of those in conflict stays, and so does a record
--- that stands for others. same_after_removal, nothing_after_removal: once shared or repeated passages are taken out.
+-- duplicates goes, too. same_instruction, same_answer: switched on, the best of those in conflict that nothing before dropped
+-- stays, and so does a record that stands for others. same_after_removal, nothing_after_removal: once shared or repeated passages are taken out.
 -- $min_jaccard: Jaccard similarity from which two records are near-duplicates
 -- $survivor: which copy is kept; drop_all keeps none
 -- $drop_same_instruction: drop records that ask what a better one asks
@@ -16,16 +16,22 @@ with groups as (
   group by p.matched_record_id
 ),
 same_instruction as (
-  select record_id, matched_record_id from deduped.instruction_conflicts
-  where $drop_same_instruction and kind = 'same_instruction' and not is_best
-    and record_id not in (select record_id from groups) and matched_record_id not in (select record_id from groups)
+  select c.record_id, first_value(c.record_id) over (partition by c.shared_hash order by k.rank) as matched_record_id
+  from deduped.instruction_conflicts as c
+  join deduped.compared as k using (record_id)
+  where $drop_same_instruction and c.kind = 'same_instruction' and c.record_id not in (select record_id from groups)
+  qualify c.record_id <> matched_record_id
 ),
 same_answer as (
-  select record_id, matched_record_id from deduped.instruction_conflicts
-  where $drop_same_answer and kind = 'same_answer' and not is_best
-    and record_id not in (select record_id from groups) and matched_record_id not in (select record_id from groups)
-    and record_id not in (select record_id from same_instruction union all select matched_record_id from same_instruction)
-    and matched_record_id not in (select record_id from same_instruction)
+  select record_id, matched_record_id
+  from (
+    select c.record_id, first_value(c.record_id) over (partition by c.shared_hash order by k.rank) as matched_record_id
+    from deduped.instruction_conflicts as c
+    join deduped.compared as k using (record_id)
+    where $drop_same_answer and c.kind = 'same_answer'
+      and c.record_id not in (select record_id from groups union all select record_id from same_instruction)
+  )
+  where record_id <> matched_record_id and record_id not in (select matched_record_id from same_instruction)
 ),
 standing as (
   select c.record_id, c.rank, coalesce(s.text_hash, c.text_hash) as text_hash, s.text = '' as is_empty, s.record_id is not null as is_shortened

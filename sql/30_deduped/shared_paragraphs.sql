@@ -1,6 +1,7 @@
 -- One row per line or paragraph that stands in many records which are no duplicates of one another: boilerplate.
 -- $passages: whether passages are looked at
 -- $shared_paragraph_records: a passage in more records than that is shared
+-- $survivor: with drop_all no record of a group stays, and none counts
 with occurrences_of_texts as (
   select text_hash, o['passage_hash'] as passage_hash, o['start'] as start, o['chars'] as chars, o['is_paragraph'] as is_paragraph
   from (select text_hash, unnest(passages) as o from deduped.passages)
@@ -13,6 +14,7 @@ occurrences as (
     select record_id, row_number() over (order by source, source_uri, source_row, record_id) as place from cleaned.records
   ) as c using (record_id)
   where $passages and r.record_id not in (select record_id from deduped.pairs)
+    and not ($survivor = 'drop_all' and r.record_id in (select matched_record_id from deduped.pairs))
 ),
 shared as (
   select passage_hash, count(distinct record_id) as records, min(place) as place

@@ -22,9 +22,11 @@ select
   r.rows_out,                   -- records it handed on
   d.rule,                       -- one of the rules that dropped some; empty if none did
   d.records as dropped_by_rule, -- how many records that rule dropped
-  coalesce(r.finished_at < max(r.finished_at) over (
-    order by r.position range between unbounded preceding and 1 preceding
-  ), false) as is_out_of_date   -- whether a stage before it has run since
+  coalesce(r.finished_at < greatest(
+    max(r.finished_at) over (order by r.position range between unbounded preceding and 1 preceding),
+    if(r.position > 0, e.erased_at, null)
+  ), false) as is_out_of_date   -- whether a stage before it has run, or records were erased, since
 from latest as r
+cross join (select max(finished_at) as erased_at from ledger.runs where stage = 'erasure' and rows_dropped > 0) as e
 left join dropped as d using (stage)
 order by r.position, d.records desc, d.rule

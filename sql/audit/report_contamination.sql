@@ -15,7 +15,7 @@ found as (
   group by m.benchmark
 ),
 looked_for as (
-  select benchmark, count(distinct item_id) as items, count(distinct item_id) filter (ngrams > common_ngrams) as items_looked_for
+  select benchmark, count(distinct item_id) as items, count(distinct item_id) filter (ngrams - common_ngrams >= 3) as items_looked_for
   from contamination.parts
   group by benchmark
 )

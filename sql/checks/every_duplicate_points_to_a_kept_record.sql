@@ -1,5 +1,5 @@
 -- Every record dropped as a duplicate points to a record that is kept, by a similarity at or above the threshold.
--- The record it points to may be one that was dropped after copies were compared: with its group, for its instruction or answer, or because
+-- The record it points to may be one that was dropped after copies were compared: by a person, with its group, for its instruction or answer, or because
 -- nothing of its own was left.
 -- asset: deduped
 with dropped as (
@@ -7,7 +7,7 @@ with dropped as (
 ),
 dropped_later as (
   select record_id from dropped
-  where rule in ('duplicate_group', 'same_instruction', 'same_answer', 'same_after_removal', 'nothing_after_removal')
+  where rule in ('override', 'duplicate_group', 'same_instruction', 'same_answer', 'same_after_removal', 'nothing_after_removal')
 )
 select
   d.record_id,          -- the dropped record
@@ -16,7 +16,7 @@ select
   d.threshold,          -- what it was held against
   d.matched_record_id   -- the record it points to
 from dropped as d
-where d.rule not in ('duplicate_group', 'nothing_after_removal')
+where d.rule not in ('override', 'duplicate_group', 'nothing_after_removal')
   and (
     d.value < d.threshold
     or d.matched_record_id is null
