@@ -23,8 +23,8 @@ from curation_assets.readers.turns import ROLES
 _MAY_CHANGE = r"&[#A-Za-z]|\\u00|<\||\|>|</?s>|<eos>|<bos>|<pad>|<end_of_turn>|\[(?:PAD|EOS|BOS)\]"
 """Where a record's JSON has none of these, nor what `pii.worth_a_look` looks for, repairs reveal nothing in it."""
 
-_SAID = ("content", "value", "text")
-"""Keys of a message under which words stand that somebody says."""
+_SAID = ("content", "value", "text", "history")
+"""Keys, of a message or of earlier exchanges, under which words stand that somebody says."""
 _EMBEDDED = ("arguments", "parameters", "tools", "functions", "messages", "conversations", "conversation")
 """Keys under which a string can be JSON, in which a string can hide something by its escapes; what is said can be so too."""
 _LEAST_NUMBER, _GREATEST_NUMBER = 1_000_000, 10**19
@@ -130,10 +130,7 @@ def _examined(cleaned: Sequence[Any], kinds: Sequence[str], originals: Sequence[
         for one, original, of_turns in zip(cleaned, originals, has_turns, strict=True)
     ]
     frame = pl.DataFrame(
-        {
-            "words": pl.Series(looked_through, dtype=pl.String),
-            "has_turns": has_turns,
-        }
+        {"words": pl.Series(looked_through, dtype=pl.String), "has_turns": has_turns},
     )
     is_examined = frame.select(
         (pl.col("has_turns") & pl.col("words").str.contains(_MAY_CHANGE))
@@ -158,16 +155,10 @@ def _parts(value: Any, path: str, key: str | None, rules: Rules, embedded: list[
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for at, (name, inner) in enumerate(items):
         is_key = bool(path) and isinstance(name, str) and not _FIELD_NAME.match(name)
-        # A key that can itself be what is looked for is named by its number.
-        where = (
-            f"{path}[{name}]"
-            if isinstance(value, list)
-            else f"{path}.{{{at}}}"
-            if is_key
-            else f"{path}.{name}"
-            if path
-            else name
-        )
+        place = (
+            f"[{name}]" if isinstance(value, list) else f".{{{at}}}" if is_key else f".{name}"
+        )  # a key can be a leak itself
+        where = path + place if path else name
         of = key if isinstance(value, list) else name
         said_before = f"{of}: " if path and of not in (None, *_SAID, *_EMBEDDED) else ""
         if is_key:

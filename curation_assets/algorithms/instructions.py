@@ -23,10 +23,10 @@ def instruction_signals(exchanges: pl.DataFrame) -> pl.DataFrame:
 
     `request_words`: words between spaces of the instruction alone, as Self-Instruct counts them: an input may be long.
     `blocked_request_words`: how many of `BLOCKED_WORDS` occur in it, English only. `response_repeats_request`: 1 if the response is
-    the input, the instruction, or both together, in any case and spacing, else 0; a part of one of them can be the right answer.
+    the input, the instruction, or both together, in any spacing, else 0: a part of one of them, or the same in capitals, can be right.
     `request_hash`, `response_hash`: UInt64, of the words of the whole request and of the response in lower case.
 
-    >>> rows = [("Draw a map.", None, "Draw a map.", "Here."), ("Fix it:", "Hi  there", "Fix it: Hi there", "hi there"), (None,) * 4]
+    >>> rows = [("Draw a map.", None, "Draw a map.", "Here."), ("Fix it:", "Hi  there", "Fix it: Hi there", "Hi there"), (None,) * 4]
     >>> instruction_signals(pl.DataFrame(rows, EXCHANGES, orient="row")).select(
     ...     "request_words", "blocked_request_words", "response_repeats_request"
     ... ).rows()
@@ -37,16 +37,16 @@ def instruction_signals(exchanges: pl.DataFrame) -> pl.DataFrame:
     return (
         exchanges.select(*EXCHANGES)
         .cast(pl.String)
-        .with_columns(pl.all().str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars())
+        .with_columns(pl.all().str.replace_all(r"\s+", " ").str.strip_chars())
         .with_columns(given.fill_null(""))
         .select(
             request_words=instruction.str.count_matches(r"\S+").cast(pl.Int64),
-            blocked_request_words=instruction.str.count_matches(pattern).cast(pl.Int64),
+            blocked_request_words=instruction.str.to_lowercase().str.count_matches(pattern).cast(pl.Int64),
             response_repeats_request=(
                 (response != "")
                 & ((response == given) | (response == instruction) | (response == instruction + " " + given))
             ).cast(pl.Int64),
-            request_hash=pl.when(request.is_not_null()).then(request.hash(0)),
-            response_hash=pl.when(response.is_not_null()).then(response.hash(0)),
+            request_hash=pl.when(request.is_not_null()).then(request.str.to_lowercase().hash(0)),
+            response_hash=pl.when(response.is_not_null()).then(response.str.to_lowercase().hash(0)),
         )
     )

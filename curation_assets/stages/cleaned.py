@@ -153,8 +153,8 @@ class CleanedConfig(dg.Config):
     )
     whitespace: bool = Field(
         default=True,
-        description="In documents: take spaces off the ends of lines and keep at most two blank lines together; code stays as it is, and "
-        "so do line breaks of Markdown (two spaces) and empty last cells of tables in tabs.",
+        description="In documents: take spaces off the ends of lines and keep at most two blank lines together; code stays as it is, "
+        "and so do line breaks of Markdown (two spaces) and empty last cells of tables in tabs.",
     )
     pii: PiiConfig = Field(default=PiiConfig(), description="What becomes of personal data and secrets, by type.")
 

@@ -28,18 +28,19 @@ def test_instructions_are_measured_and_their_responses_compared():
         ("Draw a graph of the sales.", "", "Here it is."),
         ("Use a mapped filename.", None, "No."),
         ("Which word does not belong?", "Cup, Plate, Kettle", "Kettle"),  # a part of the input, and right
-        ("Mend the sentence.", "The map of the  image. " * 60, "the map of the image. " * 60),
-        ("Say that the sea is calm.", None, "say that the SEA is calm."),
+        ("Mend the sentence.", "The map of the  image. " * 60, "The map of the image. " * 60),
+        ("Say that the sea is calm.", None, "Say that  the sea is calm."),
         ("Complete:", "The sea is", "Complete: The sea is"),
+        ("Write it in capitals.", "the sea", "THE SEA"),
         ("Is it calm?", "", ""),
         (None, None, None),
     ]
     rows = [(said, given, f"{said} {given}" if said else None, answer) for said, given, answer in asked]
     found = instruction_signals(pl.DataFrame(rows, EXCHANGES, orient="row"))
-    assert found["request_words"].to_list() == [6, 6, 4, 5, 3, 6, 1, 3, None]
-    assert found["blocked_request_words"].to_list() == [0, 2, 0, 0, 0, 0, 0, 0, None]
-    assert found["response_repeats_request"].to_list() == [0, 0, 0, 0, 1, 1, 1, 0, None]
-    assert found["request_hash"].n_unique() == 9
+    assert found["request_words"].to_list() == [6, 6, 4, 5, 3, 6, 1, 4, 3, None]
+    assert found["blocked_request_words"].to_list() == [0, 2, 0, 0, 0, 0, 0, 0, 0, None]
+    assert found["response_repeats_request"].to_list() == [0, 0, 0, 0, 1, 1, 1, 0, 0, None]
+    assert found["request_hash"].n_unique() == 10
 
 
 def test_every_signal_has_a_value_for_every_text():
