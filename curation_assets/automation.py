@@ -13,7 +13,7 @@ A run made here has the settings each asset last ran with in this database, so t
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -29,8 +29,19 @@ REASON, FOUND_BY, DATABASE, READS = "curation/reason", "curation/found_by_run", 
 """Tags of a run: manual, new data, drift, schedule or erasure; the run that found the drift; the database it works on; the hash of
 the contents it is to read."""
 
+RUN_KEY = "dagster/run_key"
+"""Dagster's tag of the key a sensor gave a run."""
+
 MOST_TRIES = 3
-"""Runs that are requested for the same contents, where each was killed or failed before it had read them. Ours."""
+"""Runs that are requested for the same contents or the same drift, where each was killed or failed; and times that a run's events are
+sent to who refuses them. Ours."""
+
+SILENT_SECONDS = 300.0
+"""A started run is dead once it has said nothing for so long and nobody holds its database's run lock: it takes that lock in its first
+stage, within seconds, and keeps it until its process ends. Ours."""
+
+SECOND_LOOK_SECONDS = 1.0
+"""Between two looks at the run lock, so that its passing from one run to the next, which takes a tenth of this, is not taken for none."""
 
 INCOMING = ("raw", "cleaned", "deduped", "filtered", "embeddings", "clusters", "drift_report")
 """What new data goes through before anybody knows whether it differs from the old."""
@@ -99,12 +110,13 @@ def with_freshness(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefin
 def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """A run for new or changed files of the sources the database knows.
 
-    The run goes from raw to drift_report. Its key is the hash of the files' contents, so the same contents are requested once; where
-    that run was killed or failed before it had read them, again, `MOST_TRIES` times in all. Where one was killed or failed after it
-    had read them in, the rest of its way is requested, as often.
+    The run goes from raw to drift_report. Its key is the hash of the files' contents and of the batches they follow, so the same
+    change is requested once; where that run was killed or failed before it had read it, again, `MOST_TRIES` times in all. Where one
+    was killed or failed after it had read it in, the rest of its way is requested, as often.
     """
     if said := why_not_now(warehouse):
         return dg.SkipReason(said)
+    fail_the_dead(context.instance, warehouse)
     before = json.loads(context.cursor or "{}")
     seen = watching.look(
         known_sources(warehouse),
@@ -114,42 +126,87 @@ def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Se
         before.get("waiting", {}),
     )
     words, cursor = watching.in_words(seen), json.dumps({"hashes": seen.hashes, "waiting": seen.waiting})
+    for reads, tags in left_to_do(warehouse, seen):
+        tries = context.instance.get_runs(filters=dg.RunsFilter(tags={READS: reads}))
+        if said := why_not_again(tries, reads, until="a file changes"):
+            words = f"{words} {said}"
+            if any(not run.is_finished for run in tries):
+                break
+            continue
+        context.log.info(words)
+        run_key = next_key(tries, reads)
+        request = request_of(warehouse, INCOMING, "new data", run_key=run_key, tags=tags | {READS: reads})
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
+    return dg.SensorResult(skip_reason=words, cursor=cursor)
+
+
+def left_to_do(warehouse: Warehouse, seen: watching.Seen) -> Iterator[tuple[str, dict[str, str]]]:
+    """What a run is to read or to bring to its end, the more urgent first: a key of it, and the tags that tell of it."""
     if seen.changed:
         new = sum(one.is_new for one in seen.changed)
-        reads = watching.key(seen.changed)
-        tags = {
-            "curation/new_files": f"{new} new, {len(seen.changed) - new} changed",
-            "curation/first_file": watching.display(f"{seen.changed[0].source}/{seen.changed[0].uri}"),
-        }
-    elif batch := unfinished(warehouse):
-        reads, tags = f"unfinished-{batch}", {"curation/new_files": "none; an earlier run was not finished"}
-    else:
-        return dg.SensorResult(skip_reason=words, cursor=cursor)
-    context.log.info(words)
-    tries = context.instance.get_runs(filters=dg.RunsFilter(tags={READS: reads}))
-    if said := why_not_again(tries):
-        return dg.SensorResult(skip_reason=f"{words} {said}", cursor=cursor)
-    run_key = (
-        f"{reads}-{len(tries) + 1}"  # Dagster starts a run key once, so a tick that is repeated requests nothing twice
-    )
-    request = request_of(warehouse, INCOMING, "new data", run_key=run_key, tags=tags | {READS: reads})
-    return dg.SensorResult(run_requests=[request], cursor=cursor)
+        yield (
+            watching.key(seen.changed),
+            {
+                "curation/new_files": f"{new} new, {len(seen.changed) - new} changed",
+                "curation/first_file": watching.display(f"{seen.changed[0].source}/{seen.changed[0].uri}"),
+            },
+        )
+    if batch := unfinished(warehouse):
+        yield f"unfinished-{batch}", {"curation/new_files": "none; an earlier run was not finished"}
 
 
-def why_not_again(tries: Sequence[dg.DagsterRun]) -> str | None:
-    """Why contents that runs were to read are not to be requested (again), in a sentence; None where they are."""
+def why_not_again(tries: Sequence[dg.DagsterRun], key: str, *, until: str) -> str | None:
+    """Why what runs were requested for is not to be requested (again), in a sentence; None where it is. tries: the latest first."""
     if not tries:
         return None
-    last = tries[0]
     if at_work := [run for run in tries if not run.is_finished]:
-        return f"Run {at_work[0].run_id[:8]} is to read it and has not ended."
+        return f"Run {at_work[0].run_id[:8]} was requested for it and has not ended."
     if succeeded := [run for run in tries if run.is_success]:
-        return (
-            f"Run {succeeded[0].run_id[:8]} ended well and left it so; it is not requested again until a file changes."
-        )
-    if len(tries) >= MOST_TRIES:
-        return f"{len(tries)} runs for it failed, run {last.run_id[:8]} last; it is not requested again until a file changes."
+        return f"Run {succeeded[0].run_id[:8]} ended well and left it so; it is not requested again until {until}."
+    if (made := tries_made(tries, key)) >= MOST_TRIES:
+        return f"{made} runs for it failed, run {tries[0].run_id[:8]} last; it is not requested again until {until}."
     return None
+
+
+def tries_made(tries: Sequence[dg.DagsterRun], key: str) -> int:
+    """How many runs were requested for something: the highest number in their run keys, since an erasure may have deleted some."""
+    numbers = [run.tags.get(RUN_KEY, "").removeprefix(f"{key}-") for run in tries]
+    return max([len(tries), *(int(number) for number in numbers if number.isdecimal())])
+
+
+def next_key(tries: Sequence[dg.DagsterRun], key: str) -> str:
+    """The run key of the next try. Dagster starts a run key once, so a tick that is repeated requests nothing twice."""
+    return f"{key}-{tries_made(tries, key) + 1}"
+
+
+def fail_the_dead(instance: dg.DagsterInstance, warehouse: Warehouse) -> None:
+    """Report as failed the started runs on this database whose process is gone: a reboot or a kill leaves them started for ever."""
+    silent = [
+        run
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        if REASON in run.tags
+        and (database_of(run) or str(Warehouse().path)) == str(warehouse.path)
+        and time.time() - last_said(instance, run) > SILENT_SECONDS
+    ]
+    if not silent or not warehouse.path.exists() or warehouse.is_held_by_a_run():
+        return
+    time.sleep(SECOND_LOOK_SECONDS)
+    if warehouse.is_held_by_a_run():
+        return
+    for run in silent:
+        minutes = f"{SILENT_SECONDS / 60:.0f} minutes"
+        said = f"Nobody works on {warehouse.path}, and this run has said nothing for {minutes}: its process is gone."
+        logger.warning("Run %s is reported as failed. %s", run.run_id[:8], said)
+        instance.report_run_failed(run, said)
+
+
+def last_said(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
+    """When the last line of a run's log was written, in seconds since 1970; when it was made, where there is none."""
+    last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+    if last:
+        return last[0].timestamp
+    made = instance.get_run_record_by_id(run.run_id).create_timestamp
+    return (made if made.tzinfo else made.replace(tzinfo=timezone.utc)).timestamp()
 
 
 @dg.sensor(
@@ -160,33 +217,41 @@ def why_not_again(tries: Sequence[dg.DagsterRun]) -> str | None:
 def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """A run for drift that drift_report's check has warned of, once the run that found it is over.
 
+    Where it is killed or fails, it is requested again, `MOST_TRIES` times in all.
+
     It makes no release. The curation it makes has taken the drifted records in, and later ones are compared with what there is
     since then (`drift_looks.py`), so that the same drift sets off one run, not one a batch until somebody releases.
     Where there is a labelling task, the records of new concepts, and no others, are queued for the experts.
     """
+    fail_the_dead(context.instance, warehouse)
     found = context.instance.get_latest_asset_check_evaluation_record(DRIFT_CHECK)
     if found is None or found.status.value == "PLANNED":
         return dg.SkipReason("drift_report has not been compared yet, or is being compared now.")
     run, short = context.instance.get_run_by_id(found.run_id), found.run_id[:8]
     if found.status.value == "SUCCEEDED":
         return dg.SkipReason(f"No drift: run {short} found that the new records are like the old.")
-    if run and not run.is_finished:
-        return dg.SkipReason(f"Run {short} found drift and is still at work; what follows waits for its end.")
     if run and (database := database_of(run)) not in (None, str(warehouse.path)):
         return dg.SkipReason(f"Run {short} found drift in another database, {database}.")
-    if context.cursor == found.run_id:
-        return dg.SkipReason(f"The drift that run {short} found has been acted on.")
+    if run and not run.is_finished:
+        return dg.SkipReason(f"Run {short} found drift and is still at work; what follows waits for its end.")
+    tries, key = context.instance.get_runs(dg.RunsFilter(tags={FOUND_BY: found.run_id})), f"drift-{found.run_id}"
+    if context.cursor == found.run_id or any(one.is_success for one in tries):
+        return dg.SensorResult(skip_reason=f"The drift that run {short} found has been acted on.", cursor=found.run_id)
+    if said := why_not_again(tries, key, until="drift is found anew"):
+        return dg.SkipReason(f"Run {short} found drift. {said}")
     if said := why_not_now(warehouse):
         return dg.SkipReason(said)
-    in_graph = {key.to_user_string() for key in job_assets(context)}
+    in_graph = {asset.to_user_string() for asset in job_assets(context)}
     affected = [name for name in affected_by(warehouse, found.run_id) if name in in_graph]
     if not affected:
         said = f"Run {short} found drift, and everything was curated anew since; there is no labelling task to send new concepts to."
         return dg.SensorResult(skip_reason=said, cursor=found.run_id)
-    request = request_of(warehouse, affected, "drift", run_key=f"drift-{found.run_id}", tags={FOUND_BY: found.run_id})
+    run_key = next_key(tries, key)
+    request = request_of(warehouse, affected, "drift", run_key=run_key, tags={FOUND_BY: found.run_id})
     if "label_queue" in affected:
-        request.run_config["ops"]["label_queue"] = {"config": NEW_CONCEPTS_ONLY}
-    return dg.SensorResult(run_requests=[request], cursor=found.run_id)
+        settings = request.run_config["ops"].setdefault("label_queue", {"config": {}})["config"]
+        settings.update(NEW_CONCEPTS_ONLY)
+    return dg.SensorResult(run_requests=[request])
 
 
 @dg.schedule(
@@ -208,7 +273,9 @@ def weekly(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.Ru
 def openlineage(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """The events of runs that ended since the last tick, those of the command line too; at first, of none.
 
-    Where sending fails the tick fails, and the next one begins with the same run.
+    The cursor is the run sent last, so where sending fails the next tick begins with the run that failed: for as long as the
+    server is down or knows neither the key nor the address. A run whose events it refuses themselves is passed over after
+    `MOST_TRIES` ticks, which the tick and the log say.
     """
     destination = os.environ.get(lineage_events.DESTINATION)
     if not destination:
@@ -217,15 +284,33 @@ def openlineage(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg
         return dg.SensorResult(
             skip_reason="Runs that end from now on are sent.", cursor=datetime.now(timezone.utc).isoformat()
         )
-    runs = lineage_events.finished_runs(context.instance, datetime.fromisoformat(context.cursor))
-    sent = 0
-    for _, run in runs:
+    cursor = context.cursor
+    after, _, refusals = cursor.partition(" ")  # the time of the run sent last, and how often the next was refused
+    runs = lineage_events.finished_runs(context.instance, datetime.fromisoformat(after))
+    sent, passed_over = 0, []
+    for ended, run in runs:
         namespace = lineage_events.namespace_of(database_of(run) or warehouse.path)
         events = list(lineage_events.events_of_run(context.instance, run, namespace))
-        lineage_events.send(events, destination)
-        sent += len(events)
-    cursor = runs[-1][0].isoformat() if runs else context.cursor
-    return dg.SensorResult(skip_reason=f"{len(runs)} runs ended; {sent} events were sent.", cursor=cursor)
+        try:
+            lineage_events.send(events, destination)
+            sent += len(events)
+        except OSError as error:
+            told = f"The events of run {run.run_id[:8]} were not taken: {error}"
+            times = int(refusals or 0) + 1 if lineage_events.is_refusal(error) else 0
+            if not times and cursor == context.cursor:
+                raise  # so that the tick is shown as failed
+            if times < MOST_TRIES:
+                again = f"; it was refused {times} of {MOST_TRIES} times" if times else ""
+                context.log.warning(told)
+                cursor = f"{cursor.partition(' ')[0]} {times}" if times else cursor
+                return dg.SensorResult(
+                    skip_reason=f"{sent} events were sent. {told}{again}. The next look tries again.", cursor=cursor
+                )
+            logger.warning("%s. It was refused %d times and is passed over.", told, times)
+            passed_over.append(f"{told}. It was refused {times} times and is passed over.")
+        cursor, refusals = ended.isoformat(), ""
+    words = f"{len(runs)} runs ended; {sent} events were sent."
+    return dg.SensorResult(skip_reason=" ".join([words, *passed_over]), cursor=cursor)
 
 
 SENSORS, SCHEDULES = [new_data, drift, openlineage], [weekly]
@@ -315,7 +400,7 @@ def _still_known(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 LAST_BATCHES = (
     "select source, source_uri, max_by(file_hash, ingested_at) as file_hash, max_by(file_bytes, ingested_at) as file_bytes, "
-    "epoch(max(ingested_at)) as ingested_at from raw.batches group by source, source_uri"
+    "epoch(max(ingested_at)) as ingested_at, max_by(batch_id, ingested_at) as batch_id from raw.batches group by source, source_uri"
 )
 
 

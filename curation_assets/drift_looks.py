@@ -3,6 +3,8 @@
 New is what was read since the last release, or since the first curation after drift was found, whichever is later: that
 curation has taken the drifted records in, and the same drift is not told twice. Later batches may bring more of the same; so,
 until the next release, they are drift only where they are unlike all that came before and unlike the batch that drifted last.
+Without a release or such a curation, new are the newest reading and those before it that still wait for a comparison, so that
+small batches add up and drift stands until it is taken in.
 
 Records that stand for duplicates are left out on both sides. A new record that resembles an old one is dropped as its
 duplicate, so what repeats is found among the old alone, and every batch would look newer than it is.
@@ -63,10 +65,25 @@ TAKEN_IN = (
 """The first curation after each comparison that found drift took the drifted records in. A comparison with a date of its own is a
 question somebody asked, and moves nothing."""
 
-NEWEST_READING = (
-    "select min(ingested_at) as since from raw.batches where run_id = "
-    "(select max_by(run_id, ingested_at) from raw.batches where rows_added > 0)"
+READINGS = (
+    "with readings as (select min(ingested_at) as began, max(ingested_at) as ended from raw.batches where rows_added > 0 group by run_id), "
+    "compared as (select finished_at, (notes ->> 'since')::timestamptz as since, "
+    "coalesce((notes ->> 'drift_looks')::int = 0 and ((notes ->> 'new')::int >= $least or (notes ->> 'old')::int < $least), false) "
+    "as settles "
+    "from ledger.runs where stage = 'drift_report' and config ->> 'since' is null), "
+    "curated as (select finished_at from ledger.runs where stage = 'curated_set'), "
+    "before as (select max(began) as moment from readings) "
+    "select max(began) as newest, min(began) filter (began = moment or (began > (select min(began) from readings) "
+    "and not exists (from compared as c where c.settles and c.finished_at > ended and c.finished_at < moment) "
+    "and (exists (from compared as c where c.since <= began and c.finished_at > ended) "
+    "or not exists (from curated as c where c.finished_at > ended and c.finished_at < moment)))) as since from readings, before"
 )
+"""When the newest reading began, and the earliest one that is new still. Only what happened before the newest reading counts, so that a
+comparison made twice is the same. A reading is old once
+
+- a comparison followed that found no drift and had enough new records to find some, or too few old ones to compare with;
+- or a curation did, and no comparison has held it to be new (as where `drift_report` was not run);
+- or it is the first: there is nothing before it."""
 
 
 def reference(warehouse: Warehouse, given: str | None) -> Reference:
@@ -89,7 +106,11 @@ def reference(warehouse: Warehouse, given: str | None) -> Reference:
             found.append(Reference(since, told, drifted_since))
     if found:
         return max(found, key=lambda one: one.since)
-    return Reference(warehouse.value(NEWEST_READING), "the newest reading began")
+    newest, since = warehouse.query(READINGS, least=drift.LEAST_RECORDS).row(0)
+    if since == newest:
+        return Reference(newest, "the newest reading began")
+    told = "the first that no curation has taken in and no comparison of enough records has found to be like the old"
+    return Reference(since, f"the reading of {since:%Y-%m-%d %H:%M} began, {told}")
 
 
 # --- what is compared -----------------------------------------------------------------------------------------------

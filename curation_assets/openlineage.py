@@ -2,8 +2,8 @@
 
 An asset's materialization becomes a START and a COMPLETE event of a job of its name; its checks become a COMPLETE event of the job
 `ASSET.checks`, which reads it. All of it is read off Dagster's event log after the run, so the stages know nothing of it and a
-server that is down stops nobody. Events hold names, types, descriptions of columns, counts and outcomes; never a record's text.
-The lineage of single records is the ledger's and stays in the database.
+server that is down, or refuses an event, stops nobody. Events hold names, types, descriptions of columns, counts and outcomes;
+never a record's text. The lineage of single records is the ledger's and stays in the database.
 
 Off until $CURATION_OPENLINEAGE names a `.jsonl` file to append to or a URL to post to (`$OPENLINEAGE_API_KEY` is sent as a bearer token)
 and the sensor `openlineage` is switched on; `curate openlineage` writes the events of past runs without either.
@@ -24,6 +24,7 @@ import requests
 
 from curation_assets import __version__
 from curation_assets.pages import MAIN_TABLES
+from curation_assets.warehouse import OVERRIDES
 
 DESTINATION, API_KEY = "CURATION_OPENLINEAGE", "OPENLINEAGE_API_KEY"
 PRODUCER = f"https://pypi.org/project/curation-assets/{__version__}"
@@ -39,6 +40,12 @@ FACETS = {
     "jobType": "2-0-4/JobTypeJobFacet",
 }
 """Facet → version and name of its schema below https://openlineage.io/spec/facets/."""
+
+SOURCE_TABLES = MAIN_TABLES | {"overrides": OVERRIDES}
+"""The table that stands for each asset a column may come from; people's verdicts are a table that no asset builds."""
+
+NOT_ABOUT_THE_EVENT = {401, 403, 404, 405, 407, 408, 421, 425, 429}
+"""Answers of 4xx that speak of the key, the address or the load; the same event may be taken later."""
 
 TIMEOUT_SECONDS = 10
 RUNS_AT_ONCE = 20
@@ -124,7 +131,11 @@ def dataset(asset: str, metadata: Any, namespace: str) -> dict[str, Any]:
     lineage = {
         column: {
             "inputFields": [
-                {"namespace": namespace, "name": MAIN_TABLES[dep.asset_key.to_user_string()], "field": dep.column_name}
+                {
+                    "namespace": namespace,
+                    "name": SOURCE_TABLES[dep.asset_key.to_user_string()],
+                    "field": dep.column_name,
+                }
                 for dep in of_column
             ]
         }
@@ -139,7 +150,7 @@ def dataset(asset: str, metadata: Any, namespace: str) -> dict[str, Any]:
 def upstream(metadata: Any, namespace: str) -> list[str]:
     """The main tables of the assets that an asset's columns come from."""
     deps = metadata["dagster/column_lineage"].lineage.deps_by_column.values()
-    return sorted({MAIN_TABLES[dep.asset_key.to_user_string()] for of_column in deps for dep in of_column})
+    return sorted({SOURCE_TABLES[dep.asset_key.to_user_string()] for of_column in deps for dep in of_column})
 
 
 def checked(
@@ -163,7 +174,10 @@ def namespace_of(database: str | Path) -> str:
 
 
 def send(events: Sequence[dict[str, Any]], destination: str) -> None:
-    """Append events to a file, or post them one by one. Raises OSError (requests' errors are such) where that fails."""
+    """Append events to a file, or post them one by one; the first that is not taken ends it, and those before it have been sent.
+
+    Raises OSError (requests' errors are such), of which `is_refusal` tells whether it makes sense to try again.
+    """
     if not destination.startswith(("http://", "https://")):
         with Path(destination).expanduser().open("a", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(event, ensure_ascii=False)}\n" for event in events)
@@ -175,6 +189,12 @@ def send(events: Sequence[dict[str, Any]], destination: str) -> None:
         answer.raise_for_status()
         if answer.is_redirect:
             raise requests.HTTPError(f"{destination} redirects elsewhere; give the address that takes events itself.")
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether a server has refused an event for what it is, and would do so again."""
+    answer = getattr(error, "response", None)
+    return answer is not None and 400 <= answer.status_code < 500 and answer.status_code not in NOT_ABOUT_THE_EVENT
 
 
 def finished_runs(

@@ -99,7 +99,7 @@ def lineage(built: list[str], main: str) -> dg.TableColumnLineage:
             _shown(name, column, main): [
                 dg.TableColumnDep(
                     asset_key=dg.AssetKey(asset_of(table)),
-                    column_name=_shown(table, source, MAIN_TABLES.get(asset_of(table), "")),
+                    column_name=_shown(table, source, MAIN_TABLES.get(asset_of(table), table)),
                 )
                 for table, source in _from_other_assets(name, column, asset)
             ]

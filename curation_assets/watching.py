@@ -32,6 +32,7 @@ class LastBatch(NamedTuple):
     file_bytes: int
     ingested_at: float
     """When it was read, in seconds since 1970."""
+    batch_id: str
 
 
 class ChangedFile(NamedTuple):
@@ -40,8 +41,13 @@ class ChangedFile(NamedTuple):
     source: str
     uri: str
     file_hash: str
-    is_new: bool
-    """Never read before; else it has changed."""
+    last_batch: str | None
+    """The batch it was last read in; None: it was never read."""
+
+    @property
+    def is_new(self) -> bool:
+        """Never read before; else it has changed."""
+        return self.last_batch is None
 
 
 class Seen(NamedTuple):
@@ -125,7 +131,7 @@ def look(
                     continue
             found.hashes[path] = (state, file_hash)
             if not before or before.file_hash != file_hash:
-                found.changed.append(ChangedFile(source.name, file.uri, file_hash, before is None))
+                found.changed.append(ChangedFile(source.name, file.uri, file_hash, before.batch_id if before else None))
     return found._replace(**counts)
 
 
@@ -135,20 +141,24 @@ def state_of(stat: os.stat_result) -> str:
 
 
 def key(changed: Sequence[ChangedFile]) -> str:
-    """One hash for a set of changed files: the same for the same contents, so that they are read in once.
+    """One hash for a set of changed files: the same for the same contents after the same batches, so that they are read in once.
 
-    >>> a, b = ChangedFile("web", "1.jsonl", "ab", True), ChangedFile("web", "2.jsonl", "cd", True)
+    A file that becomes what it was before the last reading is another change.
+
+    >>> a, b = ChangedFile("web", "1.jsonl", "ab", None), ChangedFile("web", "2.jsonl", "cd", None)
     >>> key([a, b]) == key([b, a]) != key([a])
     True
+    >>> key([a._replace(last_batch="x")]) == key([a._replace(last_batch="y")])
+    False
     """
-    lines = sorted("\x1f".join((one.source, one.uri, one.file_hash)) for one in changed)
+    lines = sorted("\x1f".join((one.source, one.uri, one.file_hash, one.last_batch or "")) for one in changed)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
 def in_words(seen: Seen) -> str:
     """What a look found, in numbers, for people who ask why nothing ran or why something did.
 
-    >>> in_words(Seen([ChangedFile("web", "1.jsonl", "ab", True)], 3, 1, 1, 0, [], {}, {}))
+    >>> in_words(Seen([ChangedFile("web", "1.jsonl", "ab", None)], 3, 1, 1, 0, [], {}, {}))
     '1 of 3 files is new; 1 may still be written and waits for the next look; 1 was opened, the others are as when they were read.'
     >>> in_words(Seen([], 3, 0, 0, 0, [], {}, {}))
     'Nothing new in 3 files; none had to be opened.'

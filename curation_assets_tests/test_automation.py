@@ -139,7 +139,7 @@ def test_a_look_opens_only_what_stat_cannot_tell(tmp_path):
     assert watching.look([source], {}, {}, time.time()).unsettled == 3
 
     size = (tmp_path / "a.jsonl").stat().st_size
-    last = {("notes", one.uri): watching.LastBatch(one.file_hash, size, now) for one in first.changed}
+    last = {("notes", one.uri): watching.LastBatch(one.file_hash, size, now, "b") for one in first.changed}
     assert watching.look([source], last, {}, now + 1)[:3] == ([], 3, 0)
     earlier = {place: batch._replace(ingested_at=now - 3600) for place, batch in last.items()}
     touched = watching.look([source], earlier, {}, now)
@@ -175,7 +175,7 @@ def test_a_file_from_the_future_settles_once_it_is_seen_unchanged(tmp_path):
     assert settled.waiting == {}
 
     # Read, and still from the future: opened no more.
-    last = {("notes", found.uri): watching.LastBatch(found.file_hash, path.stat().st_size, now + 60)}
+    last = {("notes", found.uri): watching.LastBatch(found.file_hash, path.stat().st_size, now + 60, "b")}
     known = watching.look([source], last, settled.hashes, now + 120, settled.waiting)
     assert (known.changed, known.unsettled, known.hashed) == ([], 0, 0)
 
@@ -202,6 +202,94 @@ def test_a_run_that_ended_before_it_read_is_requested_again_three_times_in_all(
     assert "3 runs for it failed" in said(tick(automation.new_data, curated, instance))
     write(folder / "2.jsonl", texts(2, "sailing"))
     assert tick(automation.new_data, curated, instance).run_requests[0].run_key not in keys
+
+
+@pytest.fixture
+def compared(warehouse, instance, tmp_path):
+    """A database that knows one file, has it compared, and is to read one more; and the folder of both."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder / "1.jsonl", texts(2))
+    run(warehouse, instance, ["raw"], {"raw": {"sources": [{"name": "notes", "path": str(folder)}]}})
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "insert into ledger.runs by name select * replace ('drift_report' as stage, now() as finished_at) from ledger.runs"
+        )
+    write(folder / "2.jsonl", texts(2, "sailing"))
+    return warehouse
+
+
+def begun(instance, request, status=dg.DagsterRunStatus.STARTED, **tags):
+    """The run of a request, as Dagster makes it."""
+    job = "recurate_on_drift" if request.tags[REASON] == "drift" else "curate_everything"
+    tags = request.tags | {automation.RUN_KEY: request.run_key} | tags
+    return instance.create_run_for_job(defs.resolve_job_def(job), tags=tags, status=status)
+
+
+def test_tries_are_counted_by_their_keys_where_an_erasure_deleted_some(compared, instance, later):
+    tries = []
+    for _ in range(2):
+        [request] = tick(automation.new_data, compared, instance).run_requests
+        tries.append(begun(instance, request, dg.DagsterRunStatus.FAILURE))
+    instance.delete_run(tries[0].run_id)
+    [request] = tick(automation.new_data, compared, instance).run_requests
+    assert request.run_key.endswith("-3")
+    begun(instance, request, dg.DagsterRunStatus.FAILURE)
+    assert "3 runs for it failed" in said(tick(automation.new_data, compared, instance))
+
+
+def test_a_run_whose_process_is_gone_is_failed_and_requested_again(compared, instance, monkeypatch):
+    now, ahead = time.time, [SECONDS_LATER]
+    monkeypatch.setattr(automation.time, "time", lambda: now() + ahead[0])
+    monkeypatch.setattr(automation, "SECOND_LOOK_SECONDS", 0.0)
+    [request] = tick(automation.new_data, compared, instance).run_requests
+    gone = begun(instance, request)
+    elsewhere = begun(instance, request, **{DATABASE: "/elsewhere.duckdb", automation.READS: "other"})
+    foreign = instance.create_run_for_job(
+        defs.resolve_job_def("curate_everything"), tags={DATABASE: str(compared.path)}, status=gone.status
+    )
+    assert "has not ended" in said(
+        tick(automation.new_data, compared, instance)
+    )  # it may not have begun its first stage
+
+    ahead[0] += automation.SILENT_SECONDS
+    compared.hold_for_run()
+    automation.fail_the_dead(instance, compared)
+    compared.release_run()
+    assert instance.get_run_by_id(gone.run_id).status == dg.DagsterRunStatus.STARTED
+    [again] = tick(automation.new_data, compared, instance).run_requests
+    assert (request.run_key[-2:], again.run_key[-2:]) == ("-1", "-2")
+    statuses = [instance.get_run_by_id(one.run_id).status.value for one in (gone, elsewhere, foreign)]
+    assert statuses == ["FAILURE", "STARTED", "STARTED"]
+
+
+def test_contents_that_come_back_are_another_change_and_hide_no_batch(warehouse, instance, tmp_path, later):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    versions, keys = [texts(4), texts(5, "cooking")], []
+
+    def read():
+        sources = [{"name": "notes", "path": str(folder), "license": "CC0-1.0"}]
+        assert run(warehouse, instance, ["raw"], {"raw": {"sources": sources}}).success
+
+    write(folder / "1.jsonl", versions[0])
+    read()
+    for turn in (1, 0, 1):
+        write(folder / "1.jsonl", versions[turn])
+        [request] = tick(automation.new_data, warehouse, instance).run_requests
+        assert request.tags["curation/new_files"] == "0 new, 1 changed"
+        keys.append(request.run_key)
+        begun(instance, request, dg.DagsterRunStatus.SUCCESS)
+        if turn == 0 or len(keys) == 1:
+            read()
+    assert len(set(keys)) == 3
+
+    # The last run left the file unread. What was read before it, and not compared, is not forgotten for that.
+    batch = automation.unfinished(warehouse)
+    found = tick(automation.new_data, warehouse, instance)
+    assert [one.run_key for one in found.run_requests] == [f"unfinished-{batch}-1"]
+    begun(instance, found.run_requests[0])
+    assert said(tick(automation.new_data, warehouse, instance)).count("not requested again until a file changes") == 1
 
 
 def test_much_is_hashed_over_several_looks(tmp_path, monkeypatch):
@@ -279,12 +367,32 @@ def test_drift_has_what_is_out_of_date_curated_again_and_once(drifted, instance)
     assert (request.tags[REASON], request.tags[FOUND_BY]) == ("drift", run_id)
     assert request.run_config["ops"]["curated_set"]["config"]["budget_records"] == 60  # as it last ran
     assert dg.validate_run_config(defs.resolve_job_def("recurate_on_drift"), request.run_config)
-    assert "acted on" in said(tick(automation.drift, warehouse, instance, found.cursor))
+    for number in range(1, automation.MOST_TRIES + 1):  # a run that fails has not acted on it
+        [request] = tick(automation.drift, warehouse, instance, found.cursor).run_requests
+        assert request.run_key == f"drift-{run_id}-{number}"
+        follows = begun(instance, request)
+        assert "has not ended" in said(tick(automation.drift, warehouse, instance, found.cursor))
+        instance.report_run_failed(follows)
+    assert "3 runs for it failed" in said(tick(automation.drift, warehouse, instance, found.cursor))
+    begun(instance, request, dg.DagsterRunStatus.SUCCESS)  # started by hand, from the failed one
+    found = tick(automation.drift, warehouse, instance, found.cursor)
+    assert "acted on" in said(found)
+    assert found.cursor == run_id
 
     with warehouse.get_connection() as connection:
         for table in ("label_task.tasks", "predicted_labels.predictions"):
             connection.execute(f"create schema {table.split('.')[0]}; create table {table} as select 1 as one")
     assert automation.affected_by(warehouse, run_id) == [*OUT_OF_DATE, *automation.TO_THE_EXPERTS]
+    run_id = report(passed=False)
+    last = {"pair_share": 0.7, "only": "everything", "even_if_open": False}
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "insert into ledger.runs by name select * replace ('label_queue' as stage, $config as config) from ledger.runs limit 1",
+            {"config": json.dumps(last)},
+        )
+    [request] = tick(automation.drift, warehouse, instance).run_requests
+    asked = request.run_config["ops"]["label_queue"]["config"]
+    assert asked == {"pair_share": 0.7, "only": "new_concept", "even_if_open": True}
     with warehouse.get_connection() as connection:
         connection.execute("drop table label_task.tasks")
 

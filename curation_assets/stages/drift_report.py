@@ -47,8 +47,8 @@ class DriftReportConfig(dg.Config):
     since: str | None = Field(
         default=None,
         description="Records read at or after this time (ISO 8601) are new. Default: those read since the last release, or since the "
-        "first curation after drift was found, which took the drifted records in, whichever is later; without either, those the "
-        "newest reading brought.",
+        "first curation after drift was found, which took the drifted records in, whichever is later; without either, those that the "
+        "newest reading brought and those before it that were too few to compare, or drifted, and are not curated yet.",
     )
     alpha: float = Field(
         default=drift.ALPHA,
