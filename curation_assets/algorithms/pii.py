@@ -301,7 +301,8 @@ _PLACEHOLDER = re.compile(
 _CODE_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _FILE_PATH = re.compile(r"(?:~|\.{1,2})?(?:/[\w.\-]+){2,}/?|[A-Za-z]:[\\/].*")
 _IDENTIFIER = re.compile(r"[A-Za-z]+[0-9]{0,2}(?:_[A-Za-z]+[0-9]{0,2})+")
-_NAMES_ITSELF = re.compile("passw|passphrase|pwd|secret|token", re.IGNORECASE)
+_NUMBERED = re.compile("(?:passw(?:or)?d|passphrase|pwd|secret|token)_?[0-9]{1,3}", re.IGNORECASE)
+_NAMES_ITSELF = re.compile(r"[\w\-]*?(?:passw|passphrase|pwd|secret|token)[\w\-]*", re.IGNORECASE)
 _CUT = re.compile(r"[,;<>(){}\[\]|]")
 _BASIC = re.compile(
     r"authorization\\?[\"']?(?:[ \t]|\\t){0,4}[:=]?(?:[ \t]|\\t){0,4}\\?[\"']?basic(?:[ \t]|\\t){1,4}([A-Za-z0-9+/]{8,2000}={0,2})",
@@ -371,12 +372,14 @@ def _assignments(text: str) -> Spans:
 
 def _is_code(match: re.Match[str], value: str) -> bool:
     """Whether what is assigned without quotation marks is an expression: a call, a comparison, a variable."""
+    is_spaced = match["sign"] != ":" and match.string[match.start("sign") - 1] in " \t"
     return (
         match["after"] is not None
         or match["sign"] == "=="
         or _CODE_PATH.fullmatch(value) is not None
         or _IDENTIFIER.fullmatch(value) is not None
-        or (_NAMES_ITSELF.search(value) is not None and re.fullmatch(r"[\w\-]+", value) is not None)
+        or _NUMBERED.fullmatch(value) is not None
+        or (is_spaced and _NAMES_ITSELF.fullmatch(value) is not None)
     )
 
 

@@ -80,7 +80,8 @@ class PiiConfig(dg.Config):
     """What becomes of personal data and secrets, by type.
 
     ignore: it is not looked for. keep: it is found and stays. mask: `[EMAIL]` stands in its place. pseudonymise: `[EMAIL_3f9a1c20]`,
-    the same for the same value in all runs with the same key. drop: the record goes, by the rule `pii_email`.
+    the same for the same value in all runs with the same key. drop: the record goes, by the rule `pii_email`,
+    and `curate override` does not bring it back.
     Numbers and addresses that identify a person, and all secrets, are masked by default, e-mail and public IP addresses too (as in
     published web corpora); names stay unless names_model finds them.
     """
