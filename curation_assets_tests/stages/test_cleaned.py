@@ -234,7 +234,8 @@ def test_dropping_types_pseudonyms_and_what_is_told_of_them(tmp_path, monkeypatc
     assert actions == told
     assert KEY.encode() not in warehouse.path.read_bytes()
     settings = json.loads(warehouse.value("select config::varchar as config from ledger.runs where stage = 'cleaned'"))
-    section = audit_report._personal_data({"settings": {"cleaned": settings}}, warehouse)
+    found = {"settings": {"cleaned": settings}, "run_ids": {}, "run_ids_now": {}, "is_release": False}
+    section = audit_report._personal_data(found, warehouse)
     assert section["tables"][0]["rows"][0][:3] == ["email", "pseudonymise", 3]
     assert "8 places in 3 records" in section["paragraphs"][0]
     assert any("Names of people" in line for line in section["paragraphs"])
