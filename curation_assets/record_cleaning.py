@@ -251,10 +251,12 @@ def _assembled(
     """Put the parts of a record together again, with what was found in them replaced."""
     pseudonymised = [type for type, action in rules.actions.items() if action == "pseudonymise"]
     renamed: dict[int, tuple[dict[str, Any], dict[str, str]]] = {}
+    left: list[str] = []
     is_redacted = is_tidied = False
     for part, found in findings:
         acted = [one for one in found if rules.actions[one.type] in ("mask", "pseudonymise")]
         words = pii.redact(part.words, acted, pseudonymised, rules.key) if acted else part.words
+        left.append(words)
         if words == part.before:
             continue
         is_redacted |= bool(acted)
@@ -280,6 +282,5 @@ def _assembled(
         found = conversation(kind, original)
     except ValueError:  # two answers that differed in what was replaced alone
         # It has no canonical text any more, and that before cleaning would show what was replaced.
-        said = "\n".join(str(part.within[part.at]) for part, _ in findings)
-        return CleanedRecord(said, [*steps, *more], original, told, lost="same_after_cleaning")
+        return CleanedRecord("\n".join(left), [*steps, *more], original, told, lost="same_after_cleaning")
     return CleanedRecord(clean(canonical_text(found), kind).text, [*steps, *more], original, told)

@@ -233,7 +233,9 @@ def test_dropping_types_pseudonyms_and_what_is_told_of_them(tmp_path, monkeypatc
     told = [("credit_card", "mask", 2), ("email", "pseudonymise", 3), ("phone", "keep", 1), ("us_ssn", "drop", 2)]
     assert actions == told
     assert KEY.encode() not in warehouse.path.read_bytes()
-    section = audit_report._personal_data(warehouse)
+    settings = json.loads(warehouse.value("select config::varchar as config from ledger.runs where stage = 'cleaned'"))
+    found = {"settings": {"cleaned": settings}, "run_ids": {}, "run_ids_now": {}, "is_release": False}
+    section = audit_report._personal_data(found, warehouse)
     assert section["tables"][0]["rows"][0][:3] == ["email", "pseudonymise", 3]
     assert "8 places in 3 records" in section["paragraphs"][0]
     assert any("Names of people" in line for line in section["paragraphs"])
@@ -307,6 +309,14 @@ def test_a_masked_key_keeps_its_value_and_its_neighbours():
     said = json.loads(conversation("instruction", found.original).response[0].content)
     assert said == {"[EMAIL]": 1, "[EMAIL] 3": 2, "plain": 3, "[EMAIL] 2": 4}
     assert [(part, one.type) for part, one in found.findings] == [("output.{0}", "email"), ("output.{1}", "email")]
+
+
+def test_two_answers_that_differed_in_a_key_that_is_masked_are_lost_without_a_word_of_it():
+    row = {"prompt": "Who?", "chosen": '{"a@b.org": 1}', "rejected": '{"c@d.org": 1}'}
+    original = json.dumps(row)
+    text = canonical_text(conversation("preference", original))
+    [found] = clean_records(["preference"], [text], [original], rules_of(CleanedConfig()))
+    assert (found.lost, found.text) == ("same_after_cleaning", "Who?\n[EMAIL]\n[EMAIL]")
 
 
 def test_a_key_tells_what_its_value_is_and_a_number_that_is_whole_is_one():
