@@ -242,14 +242,15 @@ def affordable_calls(planned: Plan, config: LanguageModel) -> int:
     """Of the planned calls, how many the caps allow."""
     if not planned.calls:
         return 0
-    shares = [1.0]
+    allowed = planned.calls
     if config.max_calls:
-        shares.append(config.max_calls / planned.calls)
+        allowed = min(allowed, config.max_calls)
     if config.max_tokens:
-        shares.append(config.max_tokens / max(1, planned.prompt_tokens + planned.completion_tokens))
+        tokens = max(1, planned.prompt_tokens + planned.completion_tokens)
+        allowed = min(allowed, planned.calls * config.max_tokens // tokens)
     if config.max_cost and planned.cost:
-        shares.append(config.max_cost / planned.cost)
-    return math.floor(planned.calls * min(shares))
+        allowed = min(allowed, math.floor(planned.calls * config.max_cost / planned.cost + 1e-9))
+    return allowed
 
 
 def affordable_prompts(prompts: Sequence[str], completion_tokens: int, config: LanguageModel) -> int:

@@ -210,6 +210,7 @@ def test_pairs_that_have_nothing_to_do_with_one_another_are_judged_with_a_warnin
         for schema, table, frame in (
             ("raw", "records", records),
             ("filtered", "records", records),
+            ("cleaned", "records", records.select("record_id", cleaned_original=pl.lit(None, pl.String))),
             ("embeddings", "vectors", rows),
         ):
             connection.execute(f"create schema {schema}")

@@ -1,6 +1,6 @@
 -- One row per record that was compared, kept or not: its place in the order of survival.
 -- A later run reads it to tell which records are new or ranked otherwise; only what is connected with those is compared again.
--- incoming(record_id, text_hash, quality, override, rank, comparisons_skipped): records as ranked; from cleaned.records(record_id, text_hash), quality_scores.scores(quality)
+-- incoming(record_id, text_hash, quality, override, rank, comparisons_skipped): records as ranked; from cleaned.records(record_id, text_hash), quality_scores.scores(quality), overrides.entries(verdict)
 select
   record_id::varchar as record_id,                   -- our id of the record
   text_hash::varchar as text_hash,                   -- hash of its cleaned text
