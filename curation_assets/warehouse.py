@@ -626,13 +626,15 @@ class Commit:
 
     def record_overrides(self, started: datetime, decided_by: str) -> None:
         """Write the run row of entries just made: it holds their hashes, so that the chain shows an edited or removed one."""
-        hashed = self.connection.execute(
-            f"select entry_hash from {OVERRIDES} where run_id = $run_id order by entry_hash", {"run_id": self.run_id}
-        ).fetchall()
+        self.connection.execute(
+            f"create or replace temp table entered as select entry_hash from {OVERRIDES} where run_id = $run_id",
+            {"run_id": self.run_id},
+        )
+        hashed = self.connection.execute("from entered order by entry_hash").fetchall()
         self.notes = {"decided_by": decided_by, "entry_hashes": [entry_hash for (entry_hash,) in hashed]}
         account = {"run_id": self.run_id, "stage": self.stage, "code_version": "1", "config": "{}"}
         account["config_hash"] = hashlib.sha256(b"1\n{}").hexdigest()
-        self.write_run_row(account, f"(from {OVERRIDES} where run_id = '{self.run_id}')", started, None)
+        self.write_run_row(account, "entered", started, None)
 
     def _override(self) -> None:
         """Put the verdicts of people in the place of the rules', among the records the stage was given."""
