@@ -20,7 +20,15 @@ settings.load_profile("curation_assets")
 collect_ignore = ["models/write_gguf.py"]  # runs in another environment, which has the package gguf
 
 EXIT_STATUS = pytest.StashKey[int]()
+INSTANCE = pytest.StashKey[dg.DagsterInstance]()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_runtest_setup(item):
+    """Let every test start under an instance that lives: Dagster asks the one entered last, even when that one is gone."""
+    if (held := item.config.stash.get(INSTANCE, None)) is None:
+        held = item.config.stash[INSTANCE] = dg.DagsterInstance.ephemeral()
+    held.__enter__()
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -1,6 +1,5 @@
 """The database under fire: exceptions, kills, company. Whatever happens, it holds the old version or the new one, whole."""
 
-import contextlib
 import json
 import os
 import signal
@@ -165,11 +164,7 @@ def test_a_failing_critical_check_stops_what_comes_after_it(tmp_path, warehouse)
         resources={"warehouse": warehouse},
         executor=dg.in_process_executor,
     )
-    # Resolving definitions asks the instance that was entered last; an earlier test may have left one that is gone.
-    stack = contextlib.ExitStack()
-    instance = stack.enter_context(dg.DagsterInstance.ephemeral())
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance,
         run_config={
             "ops": {"raw": {"config": {"sources": [source]}}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
