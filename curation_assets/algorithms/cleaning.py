@@ -180,7 +180,7 @@ def repair_encoding(text: str) -> str:
     >>> repair_encoding("schÃ¶n &amp; gut"), repair_encoding("In HTML `&amp;` is written for &amp;.")
     ('schön & gut', 'In HTML `&amp;` is written for &.')
     """
-    if not _NEEDS_FTFY.search(text):
+    if (text.isascii() and "&" not in text and "\x1b" not in text) or not _NEEDS_FTFY.search(text):
         return text
     if not (_ENTITY.search(text) and _CODE_MARK.search(text)):
         return _fixed(text)
