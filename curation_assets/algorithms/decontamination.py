@@ -9,6 +9,7 @@ single 12-gram, and audits of that rule find mostly public passages, code and op
 Words are those of `words.py`, each number taken for 0, so that an item whose numbers were exchanged is still the same item.
 """
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -171,15 +172,11 @@ def longest_shared_run(text: str, part: str) -> str:
     >>> longest_shared_run("He said: how many eggs did 12 hens lay?", "How many eggs did 7 hens lay in May?")
     'how many eggs did 0 hens lay'
     """
-    (of_text, spelled), (of_part, _) = (_words_of(one) for one in (text, part))
-    start, length = _longest_run(of_text, of_part)
-    return " ".join(spelled[start : start + length])
-
-
-def _words_of(text: str) -> tuple[np.ndarray, list[str]]:
-    """Hashes, uint64[words], and spellings of the normalised words of one text."""
-    (found,) = words(same_numbers(pl.Series([text], dtype=pl.String)).to_arrow())
-    return found.hashes, [bytes(word).decode("utf-8", "replace") for word in np.split(found.data, found.ends)[:-1]]
+    of_text, of_part = (next(words(same_numbers(pl.Series([one], dtype=pl.String)).to_arrow())) for one in (text, part))
+    start, length = _longest_run(of_text.hashes, of_part.hashes)
+    bounds = np.append(0, of_text.ends)[start : start + length + 1]
+    run = [of_text.data[begin:end].tobytes() for begin, end in itertools.pairwise(bounds)]
+    return b" ".join(run).decode("utf-8", "replace")
 
 
 def _first_of_words(word_hash: np.ndarray) -> np.ndarray:
