@@ -26,6 +26,7 @@ from curation_assets.stages.label_queue import label_queue
 from curation_assets.stages.label_report import label_report
 from curation_assets.stages.label_set import label_set
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
@@ -49,6 +50,7 @@ ASSETS = [
 ]
 
 LABEL_ASSETS = [
+    lexical_vectors,
     label_task,
     expert_labels,
     agreement,

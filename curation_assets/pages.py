@@ -19,6 +19,7 @@ PREVIEW_CHARS = 80
 ID_CHARS = 8
 NOT_PREVIEWED = (
     "embedding",
+    "lexical_vector",
     "original",
     "cleaned_original",
     "text_hash",
@@ -138,6 +139,7 @@ MAIN_TABLES = {
     "curated_set": "curated_set.records",
     "eval_report": "eval_report.results",
     "drift_report": "drift_report.looks",
+    "lexical_vectors": "lexical_vectors.vectors",
     "label_task": "label_task.tasks",
     "expert_labels": "expert_labels.labels",
     "agreement": "agreement.summary",

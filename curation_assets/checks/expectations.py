@@ -81,6 +81,7 @@ SUITES: dict[str, list[Expect]] = {
         _between("adjusted_p", 0, 1),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "is_drift"}),
     ],
+    "lexical_vectors": _key("text_hash"),
     "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
     "expert_labels": [
         *_key("label_id"),

@@ -39,6 +39,7 @@ from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
@@ -106,7 +107,10 @@ class LabelQueueConfig(dg.Config):
         "them on that evaluate: 830 labelled items at the defaults. More gets there sooner. The three are normalised.",
     )
     near_duplicate_cosine: float = Field(
-        default=NEAR_DUPLICATE, gt=0, le=1, description="Two records more alike than this are never both queued."
+        default=NEAR_DUPLICATE,
+        gt=0,
+        le=1,
+        description="Two records more alike than this, in embedding and words together, are never both queued.",
     )
     new_concept_false_alarm: float = Field(
         default=FALSE_ALARM,
@@ -138,7 +142,17 @@ class Next(NamedTuple):
 
 
 @dg.asset(
-    deps=[raw, label_task, predicted_labels, embeddings, expert_labels, agreement, label_model, filtered],
+    deps=[
+        raw,
+        label_task,
+        predicted_labels,
+        embeddings,
+        lexical_vectors,
+        expert_labels,
+        agreement,
+        label_model,
+        filtered,
+    ],
     group_name="labels",
     kinds={"duckdb", "python"},
     owners=OWNERS,
@@ -213,7 +227,7 @@ def of_everything(
     shares = (config.pair_share, config.uncertain_share)
     pair_share, uncertain_share = (max(shares), min(shares)) if is_first else shares
     found = next_items(
-        pool.vectors,
+        pool.features,
         np.array(predicted["probabilities"].to_list()),
         size,
         labelled=known,
