@@ -302,7 +302,13 @@ def area(run: Run) -> float:
 
 def strategies() -> dict[str, Pick]:
     """Every strategy by name; those of small-text where it is installed."""
-    found: dict[str, Pick] = {"ours": ours, "uncertainty": uncertainty, "random": at_random, "k-center": farthest}
+    found: dict[str, Pick] = {
+        "ours": ours,
+        "ours, default shares": by_default,
+        "uncertainty": uncertainty,
+        "random": at_random,
+        "k-center": farthest,
+    }
     try:
         import small_text
     except ImportError:
@@ -320,6 +326,11 @@ def strategies() -> dict[str, Pick]:
 def ours(vectors: np.ndarray, probabilities: np.ndarray, size: int, labelled: np.ndarray, seed: int) -> Queue:
     """The product's queue, with a mix of its own: SHARES."""
     return next_items(vectors, probabilities, size, labelled=labelled, seed=seed, **SHARES)
+
+
+def by_default(vectors: np.ndarray, probabilities: np.ndarray, size: int, labelled: np.ndarray, seed: int) -> Queue:
+    """The product's queue as it comes, which draws three times as many at random to measure the whole pool by."""
+    return next_items(vectors, probabilities, size, labelled=labelled, seed=seed)
 
 
 def uncertainty(

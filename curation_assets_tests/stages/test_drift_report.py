@@ -26,6 +26,7 @@ from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
 from curation_assets.stages.release import release
@@ -152,7 +153,7 @@ def test_a_model_that_the_new_labels_contradict_is_drift(pool, tmp_path):
         return warehouse.query("from drift_report.looks where look = 'kappa'")
 
     label(sorted(truth), truth, 0)
-    run(warehouse, [label_model])
+    run(warehouse, [lexical_vectors, label_model])
     rows = headlines(60, seed=9)
     source = {"name": "later", "path": str(save(rows, tmp_path / "later.jsonl"))}
     run(warehouse, COMPARE[:6], {"raw": {"sources": [source]}})

@@ -13,7 +13,7 @@ from curation_assets.stages.label_model import LabelModelConfig, fit_round
 from curation_assets.stages.label_queue import LabelQueueConfig, next_round
 
 READING = ["raw", "cleaned", "deduped", "filtered", "embeddings"]
-STAGES = ["label_task", "expert_labels", "agreement", "label_model", "predicted_labels", "label_queue"]
+STAGES = ["lexical_vectors", "label_task", "expert_labels", "agreement", "label_model", "predicted_labels", "label_queue"]
 
 
 def run(warehouse, *, is_checked=False, **ops):
