@@ -26,9 +26,33 @@ settings.load_profile("curation_assets")
 
 collect_ignore = ["models/write_gguf.py"]  # runs in another environment, which has the package gguf
 
+LONG = (
+    "test_pipeline",
+    "test_drift_report",
+    "test_warehouse",
+    "test_label_round",
+    "test_release",
+    "test_blaming",
+    "test_erasure",
+    "test_automation",
+    "test_overrides",
+    "test_cleaned",
+)
+"""Files begun first. pytest-xdist would begin with the files of many tests, and these few long ones at the end, several on one worker
+while the others have nothing left."""
+
 EXIT_STATUS = pytest.StashKey[int]()
 INSTANCE = pytest.StashKey[dg.DagsterInstance]()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # pytest-xdist takes the files in the order of collection
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 def pytest_runtest_setup(item):
