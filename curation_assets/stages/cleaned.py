@@ -191,16 +191,17 @@ def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse:
             commit.build("cleaned.pii", findings.file())
             commit.keep_the_rest()
             commit.notes = _notes(rules)
-    counted = warehouse.query(PII_BY_TYPE)
-    return materialized(
-        warehouse,
-        "cleaned.records",
-        plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)}
-        | ({"personal_data": pii_chart(counted)} if len(counted) else {}),
-        records_by_cleaning_step=dg.MetadataValue.md(markdown_table(_steps(warehouse))),
-        personal_data_by_type=dg.MetadataValue.md(markdown_table(counted)),
-        personal_data_found=int(counted["findings"].sum()),
-    )
+    with warehouse.reading():
+        counted = warehouse.query(PII_BY_TYPE)
+        return materialized(
+            warehouse,
+            "cleaned.records",
+            plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)}
+            | ({"personal_data": pii_chart(counted)} if len(counted) else {}),
+            records_by_cleaning_step=dg.MetadataValue.md(markdown_table(_steps(warehouse))),
+            personal_data_by_type=dg.MetadataValue.md(markdown_table(counted)),
+            personal_data_found=int(counted["findings"].sum()),
+        )
 
 
 def rules_of(config: CleanedConfig) -> Rules:

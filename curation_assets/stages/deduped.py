@@ -152,16 +152,17 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
         commit.notes = compared.notes
     tell_what_was_skipped(compared.notes, config.max_comparisons)
     near = compared.pairs.filter(pl.col("kind") == "near")
-    return materialized(
-        warehouse,
-        "deduped.records",
-        plots={"similarity_of_near_pairs": histogram(near["similarity"], "Jaccard similarity")},
-        duplicates_by_kind=dg.MetadataValue.md(markdown_table(_by_kind(warehouse))),
-        largest_groups=dg.MetadataValue.md(markdown_table(_largest_groups(warehouse))),
-        weakest_pairs=dg.MetadataValue.md(markdown_table(_weakest(warehouse))),
-        most_shared_paragraphs=dg.MetadataValue.md(markdown_table(_most_shared(warehouse))),
-        comparisons_skipped=dg.MetadataValue.text(_skipped(compared.notes, config.max_comparisons)),
-    )
+    with warehouse.reading():
+        return materialized(
+            warehouse,
+            "deduped.records",
+            plots={"similarity_of_near_pairs": histogram(near["similarity"], "Jaccard similarity")},
+            duplicates_by_kind=dg.MetadataValue.md(markdown_table(_by_kind(warehouse))),
+            largest_groups=dg.MetadataValue.md(markdown_table(_largest_groups(warehouse))),
+            weakest_pairs=dg.MetadataValue.md(markdown_table(_weakest(warehouse))),
+            most_shared_paragraphs=dg.MetadataValue.md(markdown_table(_most_shared(warehouse))),
+            comparisons_skipped=dg.MetadataValue.text(_skipped(compared.notes, config.max_comparisons)),
+        )
 
 
 def _of(config: DedupedConfig, *names: str) -> dict:

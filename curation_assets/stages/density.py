@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from curation_assets.algorithms import kernel_density, race
 from curation_assets.algorithms.kmeans import default_k, kmeans
-from curation_assets.pages import BLUE, GREY, figure, histogram, markdown_table, materialized
+from curation_assets.pages import BLUE, GREY, figure, histogram, log_scale, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.stages import OWNERS
 from curation_assets.stages.embeddings import embeddings
@@ -289,8 +289,7 @@ def comparison(chosen: Attempt) -> Figure:
     if len(chosen.exact):
         ends = [chosen.exact.min(), chosen.exact.max()]
         axes.plot(ends, ends, color=GREY, linewidth=1, zorder=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    log_scale(axes, "x", "y")
     axes.set_xlabel("exact density")
     axes.set_ylabel(f"estimated by {chosen.estimator}")
     return drawing

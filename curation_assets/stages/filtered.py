@@ -166,13 +166,14 @@ def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehous
             commit.decide(short_text_median_words=config.short_text_median_words, languages=config.languages)
             commit.build("filtered.records")
             commit.keep_the_rest()
-    rules = dropped_by_rule(warehouse)
-    return materialized(
-        warehouse,
-        "filtered.records",
-        plots={"dropped_by_rule_chart": rule_chart(rules)},
-        rules=dg.MetadataValue.md(markdown_table(rules)),
-    )
+    with warehouse.reading():
+        rules = dropped_by_rule(warehouse)
+        return materialized(
+            warehouse,
+            "filtered.records",
+            plots={"dropped_by_rule_chart": rule_chart(rules)},
+            rules=dg.MetadataValue.md(markdown_table(rules)),
+        )
 
 
 def measured_records(

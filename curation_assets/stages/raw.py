@@ -132,14 +132,15 @@ def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehou
             "files": len(files),
             "files_unchanged": sum(account["batch_id"] is None for account in accounts),
         }
-    return materialized(
-        warehouse,
-        "raw.records",
-        plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)},
-        batches=dg.MetadataValue.md(markdown_table(_batches(warehouse, context.run_id))),
-        rejects=dg.MetadataValue.md(markdown_table(_rejects(warehouse))),
-        rejects_total=warehouse.rows("raw.rejects"),
-    )
+    with warehouse.reading():
+        return materialized(
+            warehouse,
+            "raw.records",
+            plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)},
+            batches=dg.MetadataValue.md(markdown_table(_batches(warehouse, context.run_id))),
+            rejects=dg.MetadataValue.md(markdown_table(_rejects(warehouse))),
+            rejects_total=warehouse.rows("raw.rejects"),
+        )
 
 
 def files_of(

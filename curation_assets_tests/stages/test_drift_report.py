@@ -62,6 +62,7 @@ def read(warehouse, folder, name: str, texts: list[str]) -> bool:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     ops = {"raw": {"sources": [{"name": "batches", "path": str(folder)}]}, "deduped": {"min_jaccard": 0.95}}
+    ops["embeddings"] = {"precision": "fp32"}
     rules = {"rule_sets": ["gopher_quality"], "short_text_median_words": 0, "min_words": 5, "min_stop_words": None}
     [check] = run(warehouse, COMPARE, ops | {"filtered": rules}).get_asset_check_evaluations()
     return not check.passed
