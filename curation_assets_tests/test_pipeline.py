@@ -24,6 +24,7 @@ EMPTY_HERE = {
     "ledger.redactions": "nothing was erased",
     "drift_report.looks": "one reading only: nothing is older",
     "drift_report.concepts": "one reading only",
+    "eval_report.leaks": "whether a text of this environment stands inside another is its own affair",
     "eval_report.bad_outputs": "nobody blamed anything",
     "eval_report.blamed": "nobody blamed anything",
     "eval_report.bad_output_checks": "nobody blamed anything",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import ftfy
+from ftfy.badness import is_bad
 
 # Only what breaks text is repaired; what is a matter of taste (curly quotes, ligatures, full-width forms) stays.
 _ENCODING = ftfy.TextFixerConfig(
@@ -30,6 +31,9 @@ _ENCODING = ftfy.TextFixerConfig(
     remove_control_chars=False,
     normalization=None,
 )
+
+_ENCODING_OF_MARKUP = _ENCODING._replace(unescape_html=False)
+_LINE = re.compile("[^\n]*\n|[^\n]+")
 
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ufff9-\ufffb\ufffe\uffff]")
 _LINE_BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
@@ -50,6 +54,8 @@ _NEEDS_FTFY = re.compile(
     # Beside ASCII, Hangul, kana and Chinese characters stand in none of the code pages that ftfy looks for.
     "[^\x00-\x7f\u1100-\u11ff\u3000-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]|&[#\\w]+;|\x1b"
 )
+_CHANGED_BY_FTFY = re.compile("&[#\\w]+;|[\x1b\x80-\x9f\ud800-\udfff]")
+"""What ftfy changes in a line where its `is_bad` sees no mojibake: entities, escapes of terminals, C1 controls, surrogates."""
 
 
 class Cleaned(NamedTuple):
@@ -174,15 +180,26 @@ def repair_encoding(text: str) -> str:
     >>> repair_encoding("schÃ¶n &amp; gut"), repair_encoding("In HTML `&amp;` is written for &amp;.")
     ('schön & gut', 'In HTML `&amp;` is written for &.')
     """
-    if not _NEEDS_FTFY.search(text):
+    if (text.isascii() and "&" not in text and "\x1b" not in text) or not _NEEDS_FTFY.search(text):
         return text
     if not (_ENTITY.search(text) and _CODE_MARK.search(text)):
-        return ftfy.fix_text(text, _ENCODING)
+        return _fixed(text)
     lines = [
         _CODE_SPAN.sub(_without_entities, line) if is_prose else _ENTITY.sub(_KEPT, line)
         for line, is_prose in _prose_lines(text.replace(_KEPT, ""), indented=False)
     ]
-    return ftfy.fix_text("\n".join(lines), _ENCODING).replace(_KEPT, "&")
+    return _fixed("\n".join(lines)).replace(_KEPT, "&")
+
+
+def _fixed(text: str) -> str:
+    """What ftfy.fix_text gives, which goes line by line: only the lines that it would change are handed to it."""
+    config, lines = _ENCODING, []
+    for line in _LINE.findall(text):
+        if "<" in line:  # from here on, entities are those of markup
+            config = _ENCODING_OF_MARKUP
+        is_changed = _CHANGED_BY_FTFY.search(line) or (not line.isascii() and is_bad(line))
+        lines.append(ftfy.fix_text(line, config) if is_changed else line)
+    return "".join(lines)
 
 
 _ENTITY = re.compile(r"&(?=[#\w]{1,40};)")

@@ -285,9 +285,9 @@ _ASSIGNMENT = re.compile(
     r"|(?:\\?[\"'`])?(?P<bare>[^\s\"'`,;<>(){}\[\]\\|]{6,200})(?P<after>[(\[]|\.\w)?)",
     re.IGNORECASE,
 )
-_ASSIGNED_WORDS = ("passw", "passphrase", "pwd", "secret", "token", "key")
-_PASS = rf"pass[a-z0-9_]{{0,20}}\\?[\"']?{_GAP}[:=]"
-_IS_PASS = re.compile(_PASS)
+_ASSIGNS = rf"(?:{_ASSIGNED}|pass)[a-z0-9_]{{0,20}}(?:\\?[\"'])?{_GAP}[:=]"
+_MAY_ASSIGN = re.compile(_ASSIGNS)
+"""How every assignment begins, in lower case: many times faster to look for than the whole."""
 _NO_SECRET = re.compile(
     r"iz(?:e|ation)|name|encod|decod|type|class|count|len|size|limit|path|file|dir|ur[il]|endpoint|field|label|pattern|regex|policy|"
     r"column|param|expir|ttl|version|model|parse|prefix",
@@ -325,7 +325,7 @@ def _secrets(text: str, _: Sequence[str]) -> Spans:
     lower = text.lower()
     if _AUTHORIZATION in lower:
         yield from ((*match.span(1), "basic_credentials") for match in _BASIC.finditer(text) if _has_colon(match[1]))
-    if any(word in lower for word in _ASSIGNED_WORDS) or _IS_PASS.search(lower):
+    if _MAY_ASSIGN.search(lower):
         yield from _assignments(text)
 
 
@@ -911,9 +911,8 @@ _TRIGGER = "|".join(
         "[0-9](?:[^0-9]{0,4}[0-9]){5}",  # six digits and more: numbers of every sort
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:",  # addresses of IP
         f"[A-Za-z]{{2}}[0-9]{{2}}{_SEPARATOR}?[0-9A-Za-z]",  # IBAN
-        *("@", "://", _KEY_MARK, f"(?i:{_AUTHORIZATION})", f"(?i:{_PASS})"),
+        *("@", "://", _KEY_MARK, f"(?i:{_AUTHORIZATION})", f"(?i:{_ASSIGNS})"),
         *(re.escape(mark) for token in _TOKENS for mark in token.marks),
-        f"(?i:{'|'.join(_ASSIGNED_WORDS)})",
     )
 )
 """Matches in every text that `find` finds anything in: a test holds the two together. Run by polars in Rust, in linear time."""

@@ -32,7 +32,25 @@ RESULT_SCHEMA = {
     "bits_per_byte": pl.Float64,
     "train_tokens": pl.Int64,
     "epochs": pl.Float64,
+    "record_nats": pl.List(pl.Float64),
+    "record_tokens": pl.List(pl.Int64),
 }
+COMPARISON_SCHEMA = {
+    "slice": pl.String,
+    "arm": pl.String,
+    "seeds": pl.Int64,
+    "records": pl.Int64,
+    "perplexity": pl.Float64,
+    "perplexity_low": pl.Float64,
+    "perplexity_high": pl.Float64,
+    "bits_per_byte": pl.Float64,
+    "difference": pl.Float64,
+    "difference_low": pl.Float64,
+    "difference_high": pl.Float64,
+    "epochs": pl.Float64,
+}
+RESAMPLES = 1_000
+"""Bootstrap samples of the held-out records behind an interval."""
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab: int = 2_048) -> "Tokenizer":
@@ -87,7 +105,7 @@ def perplexities(
     width: int = 128,
     layers: int = 1,
     learning_rate: float = 3e-3,
-    heldout_tokens: int = 16_384,
+    heldout_tokens: int = 65_536,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> pl.DataFrame:
@@ -102,7 +120,8 @@ def perplexities(
 
     One row per arm, seed and slice: arm, seed, slice, perplexity (per token), loss (nats per token), bits_per_byte
     (comparable across tokenizers), train_tokens (tokens trained on), epochs (train_tokens / tokens of the arm: above 1
-    the arm was repeated, so a small set still pays for its size, as it would in training).
+    the arm was repeated, so a small set still pays for its size, as it would in training), record_nats and record_tokens
+    (of each held-out record that was read, in its order: nats and tokens in all; what `compare` needs).
 
     Every arm gets, for the same seed, the same initial weights, order of windows, schedule and number of steps: the
     difference is the text. Runs go ``threads`` at a time (default: the CPU cores, at most 4), each on one core, because
@@ -145,7 +164,10 @@ def perplexities(
         _train(parameters, arms[arm], windows.reshape(steps, batch), context, learning_rate, step_done)
         rows = []
         for name, stream in heldout.items():
-            loss, bytes_per_token = _read(parameters, stream[: heldout_tokens + 1], context, token_bytes)
+            nats, targets = _read(parameters, stream[: heldout_tokens + 1], context)
+            loss, bytes_per_token = float(nats.mean()), float(token_bytes[targets].mean())
+            record = np.cumsum(stream[: len(targets) + 1] == 0)
+            record = record[1:] - record[0]  # of each target; a record begins with its separator
             rows.append(
                 {
                     "arm": arm,
@@ -156,6 +178,8 @@ def perplexities(
                     "bits_per_byte": loss / np.log(2) / bytes_per_token if bytes_per_token else None,
                     "train_tokens": steps * batch * context,
                     "epochs": steps * batch * context / len(arms[arm]),
+                    "record_nats": np.bincount(record, weights=nats).tolist(),
+                    "record_tokens": np.bincount(record).tolist(),
                 }
             )
         return rows
@@ -332,63 +356,87 @@ def _train(
         step_done()
 
 
-def _read(
-    parameters: "dict[str, torch.Tensor]", stream: np.ndarray, context: int, token_bytes: np.ndarray
-) -> tuple[float, float]:
-    """The mean loss in nats per token on the stream's windows, and the bytes per token there."""
+def _read(parameters: "Parameters", stream: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """The loss in nats, float64[n], of each of the stream's tokens that its windows predict, and these tokens, int64[n]."""
     import torch
 
     count = (len(stream) - 1) // context
     tokens = torch.from_numpy(np.asarray(stream, dtype=np.int64))
     inputs = tokens[: count * context].reshape(count, context)
     targets = tokens[1 : count * context + 1].reshape(count, context)
-    total = 0.0
+    nats = np.empty((count, context))
     with torch.no_grad(), _autocast():
         for start in range(0, count, 16):
             predicted = logits(parameters, inputs[start : start + 16]).float()
             target = targets[start : start + 16].reshape(-1)
-            total += float(torch.nn.functional.cross_entropy(predicted, target, reduction="sum"))
-    return total / (count * context), float(token_bytes[targets.numpy()].mean())
+            found = torch.nn.functional.cross_entropy(predicted, target, reduction="none")
+            nats[start : start + 16] = found.reshape(-1, context).numpy()
+    return nats.reshape(-1), targets.reshape(-1).numpy()
 
 
 def compare(results: pl.DataFrame, *, baseline: str = "random", confidence: float = 0.95) -> pl.DataFrame:
-    """Each arm on each held-out slice, with its interval over seeds and its paired difference to the ``baseline`` arm.
+    """Each arm on each held-out slice, and its paired difference to the ``baseline`` arm with an interval.
 
-    One row per slice and arm: slice, arm, seeds, perplexity (mean), perplexity_low, perplexity_high, bits_per_byte
-    (mean), difference (mean over seeds of arm - baseline in perplexity; negative = the arm is better), difference_low,
-    difference_high (all null for the baseline itself), epochs. Intervals are Student's t at ``confidence``, null with
-    one seed. They cover the luck of training, not the choice of held-out text.
+    One row per slice and arm: slice, arm, seeds, records (held-out records that were read), perplexity (mean over seeds),
+    perplexity_low, perplexity_high (Student's t over the seeds), bits_per_byte (mean), difference (mean over seeds of
+    arm - baseline in perplexity; negative = the arm is better), difference_low, difference_high (all null for the baseline
+    itself), epochs. Intervals are at ``confidence``, null with one seed.
+
+    The interval of a difference covers the luck of training (Student's t on the seeds' paired differences) and which records
+    happened to be held out (percentiles of ``RESAMPLES`` bootstrap samples of the records, the same for both arms), put
+    together by their distances from the estimate, as for a sum of independent parts (Zou and Donner 2008, Statistics in
+    Medicine 27, sec. 2). It does not cover which records the arms were drawn from.
     """
     from scipy.stats import t as student
 
     if baseline not in results["arm"].to_list():
         known = ", ".join(sorted(set(results["arm"].to_list())))
         raise ValueError(f"compare: no arm {baseline!r} to compare with; the results hold {known}.")
-    reference = results.filter(pl.col("arm") == baseline).select(
-        "slice", "seed", pl.col("perplexity").alias("reference")
-    )
-    paired = results.join(reference, on=["slice", "seed"], how="left").with_columns(
-        difference=pl.when(pl.col("arm") != baseline).then(pl.col("perplexity") - pl.col("reference"))
-    )
-    seeds = results["seed"].n_unique()
-    quantile = float(student.ppf((1 + confidence) / 2, seeds - 1)) if seeds > 1 else None
-    half = {name: pl.col(name).std() * quantile / seeds**0.5 for name in ("perplexity", "difference") if quantile}
-    missing = pl.lit(None, dtype=pl.Float64)
-    return (
-        paired.group_by("slice", "arm")
-        .agg(
-            pl.col("seed").n_unique().alias("seeds"),
-            pl.col("perplexity").mean(),
-            (pl.col("perplexity").mean() - half["perplexity"] if half else missing).alias("perplexity_low"),
-            (pl.col("perplexity").mean() + half["perplexity"] if half else missing).alias("perplexity_high"),
-            pl.col("bits_per_byte").mean(),
-            pl.col("difference").mean(),
-            (pl.col("difference").mean() - half["difference"] if half else missing).alias("difference_low"),
-            (pl.col("difference").mean() + half["difference"] if half else missing).alias("difference_high"),
-            pl.col("epochs").first(),
-        )
-        .sort("slice", "arm")
-    )
+    rows = []
+    for (name, arm), part in results.sort("slice", "arm", "seed").group_by("slice", "arm", maintain_order=True):
+        reference = results.filter(slice=name, arm=baseline).sort("seed")
+        seeds, values = len(part), part["perplexity"].to_numpy()
+        quantile = float(student.ppf((1 + confidence) / 2, seeds - 1)) if seeds > 1 else None
+        half = values.std(ddof=1) * quantile / seeds**0.5 if quantile else None
+        row = {
+            "slice": name,
+            "arm": arm,
+            "seeds": seeds,
+            "records": len(part["record_tokens"][0]),
+            "perplexity": values.mean(),
+            "perplexity_low": None if half is None else values.mean() - half,
+            "perplexity_high": None if half is None else values.mean() + half,
+            "bits_per_byte": part["bits_per_byte"].mean(),
+            "difference": None,
+            "difference_low": None,
+            "difference_high": None,
+            "epochs": part["epochs"][0],
+        }
+        if arm != baseline:
+            differences = values - reference["perplexity"].to_numpy()
+            row["difference"] = difference = differences.mean()
+            if quantile:
+                training = differences.std(ddof=1) * quantile / seeds**0.5
+                low, high = _interval_over_records(part, reference, confidence)
+                row["difference_low"] = difference - np.hypot(training, max(0.0, difference - low))
+                row["difference_high"] = difference + np.hypot(training, max(0.0, high - difference))
+        rows.append(row)
+    return pl.DataFrame(rows, schema=COMPARISON_SCHEMA).sort("slice", "arm")
+
+
+def _interval_over_records(part: pl.DataFrame, reference: pl.DataFrame, confidence: float) -> tuple[float, float]:
+    """The interval of the mean difference in perplexity of two arms when the held-out records are drawn again and again."""
+    tokens = part["record_tokens"][0].to_numpy()
+    nats = [np.stack(frame["record_nats"].to_list()) for frame in (part, reference)]  # each [seeds, records]
+    rng = np.random.default_rng(0)
+    differences = []
+    for _ in range(0, RESAMPLES, 100):
+        times = rng.multinomial(len(tokens), np.full(len(tokens), 1 / len(tokens)), size=100).astype(np.float64)
+        read = np.maximum(times @ tokens, 1)[:, None]
+        arm, other = (np.exp(times @ one.T / read).mean(axis=1) for one in nats)
+        differences.append(arm - other)
+    low, high = np.quantile(np.concatenate(differences), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def verdict(comparison: pl.DataFrame, *, arm: str = "curated", baseline: str = "random") -> str:
@@ -406,7 +454,7 @@ def verdict(comparison: pl.DataFrame, *, arm: str = "curated", baseline: str = "
             continue
         figures += (
             f", difference {row['difference']:+.1f} [{row['difference_low']:+.1f}, {row['difference_high']:+.1f}], "
-            f"{row['seeds']} seeds"
+            f"{row['seeds']} seeds, {row['records']:,} held-out records"
         )
         if row["difference_high"] < 0:
             sentences.append(f"{place} the model trained on '{arm}' is better than on '{baseline}' ({figures}).")

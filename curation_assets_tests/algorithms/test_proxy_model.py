@@ -3,6 +3,7 @@ import polars as pl
 import pytest
 
 from curation_assets.algorithms.proxy_model import (
+    RESULT_SCHEMA,
     SEPARATOR,
     _initial_parameters,
     _windows,
@@ -61,7 +62,7 @@ def test_the_tokenizer_is_deterministic_and_loses_no_byte(tokenizer):
 
 def test_matching_text_teaches_more_than_other_text_and_more_than_word_frequencies(results, tokenizer):
     table, heldout = results
-    assert table.columns == ["arm", "seed", "slice", "perplexity", "loss", "bits_per_byte", "train_tokens", "epochs"]
+    assert table.columns == list(RESULT_SCHEMA)
     mean = {(a, s): p for a, s, p in table.group_by("arm", "slice").agg(pl.mean("perplexity")).iter_rows()}
     assert mean["curated", "kitchen"] < 0.5 * mean["random", "kitchen"]
     assert mean["random", "harbour"] < 0.5 * mean["curated", "harbour"]
@@ -71,6 +72,11 @@ def test_matching_text_teaches_more_than_other_text_and_more_than_word_frequenci
     assert mean["curated", "kitchen"] < 0.5 * best_unigram
     assert np.allclose(np.exp(table["loss"]), table["perplexity"])
     assert table["train_tokens"].n_unique() == 1
+    for row in table.iter_rows(named=True):
+        assert np.exp(sum(row["record_nats"]) / sum(row["record_tokens"])) == pytest.approx(row["perplexity"])
+        documents = np.diff(np.append(np.flatnonzero(heldout[row["slice"]] == 0), len(heldout[row["slice"]])))
+        whole = np.array(row["record_tokens"])[1:-1]  # the first separator is no target, the last record may be cut
+        assert (whole == documents[1 : len(whole) + 1]).all() and len(whole) >= 70
 
 
 def test_figures_repeat_whatever_the_number_of_threads(tokenizer):
@@ -131,16 +137,19 @@ def test_an_epoch_shows_every_window_once():
     assert (starts + 10 < 1_000).all()
 
 
-def made_up(curated, random):
-    rows = [
-        {"arm": arm, "seed": seed, "slice": "target", "perplexity": p, "bits_per_byte": 1.0, "epochs": 1.0}
-        for arm, values in (("curated", curated), ("random", random))
-        for seed, p in enumerate(values)
-    ]
+def made_up(curated, random, tokens=(10, 20, 30), surprise=0.0):
+    """Runs in which every held-out record reads alike, but for the first, which the curated arm finds harder by so many nats."""
+    tokens, rows = np.array(tokens), []
+    for arm, values in (("curated", curated), ("random", random)):
+        for seed, value in enumerate(values):
+            nats = np.log(value) * tokens + np.eye(len(tokens))[0] * surprise * (arm == "curated")
+            row = {"arm": arm, "seed": seed, "slice": "target", "perplexity": np.exp(nats.sum() / tokens.sum())}
+            row |= {"bits_per_byte": 1.0, "epochs": 1.0, "record_nats": nats.tolist(), "record_tokens": tokens.tolist()}
+            rows.append(row)
     return pl.DataFrame(rows)
 
 
-def test_the_interval_is_students_t_on_the_paired_differences():
+def test_where_records_read_alike_the_interval_is_students_t_on_the_paired_differences():
     from scipy.stats import ttest_rel
 
     curated, random = [40.0, 41.0, 43.0], [45.0, 45.5, 46.0]
@@ -148,6 +157,34 @@ def test_the_interval_is_students_t_on_the_paired_differences():
     interval = ttest_rel(curated, random).confidence_interval(0.95)
     assert row["difference"] == pytest.approx(np.mean(curated) - np.mean(random))
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((interval.low, interval.high))
+    assert row["records"] == 3
+
+
+def test_one_record_that_makes_all_the_difference_shows_none():
+    same = [40.0, 40.0, 40.0]
+    rows = made_up(same, same, tokens=[100] * 30, surprise=1_000.0)
+    row = compare(rows).filter(pl.col("arm") == "curated").row(0, named=True)
+    assert row["difference"] == pytest.approx(40 * (np.exp(1 / 3) - 1))  # more than a third worse, at every seed
+    assert row["difference_low"] <= 0 < row["difference"] < row["difference_high"]
+    assert "no difference between 'curated' and 'random' is shown" in verdict(compare(rows))
+
+
+def test_the_interval_over_records_has_the_width_of_many_draws_of_them():
+    rng = np.random.default_rng(5)
+    tokens = np.full(100, 50)
+
+    def difference(gaps):
+        rows = made_up([40.0, 40.0, 40.0], [40.0, 40.0, 40.0], tokens=tokens)
+        nats = [np.array(n) + gaps * (arm == "curated") for arm, n in rows.select("arm", "record_nats").iter_rows()]
+        values = [np.exp(n.sum() / tokens.sum()) for n in nats]
+        found = compare(rows.with_columns(pl.Series("record_nats", nats), pl.Series("perplexity", values)))
+        return found.filter(arm="curated").row(0, named=True)
+
+    gaps = [rng.normal(2.0, 15.0, 100) for _ in range(60)]
+    truth = 40 * (np.exp(2.0 / 50) - 1)
+    rows = [difference(gap) for gap in gaps]
+    covered = np.mean([row["difference_low"] < truth < row["difference_high"] for row in rows])
+    assert 0.88 < covered < 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 -- One row per cleaned record: which arms of the evaluation may train on it, and which slices hold it out.
--- Held-out records are drawn from the deduplicated ones; no arm trains on them or on any duplicate of them. Everything is
--- the rest; random is drawn blindly from it, to as many characters as the curated set has there.
+-- Held-out records are drawn from the deduplicated ones; no arm trains on them, on any duplicate of them, or on a record that
+-- holds most of one (eval_report.leaks). Everything is the rest; random is drawn blindly from it, to as many characters as the
+-- curated set has there.
 -- $share: share of the deduplicated records (of everything, and of the target) that is held out
 -- $target: glob over 'source/source_uri' that names the target; null for none
 -- $seed: seed of both draws
@@ -24,7 +25,7 @@ flagged as (
     h.slices,
     h.slices is null and r.record_id not in (
       select p.record_id from deduped.pairs as p where p.matched_record_id in (select record_id from heldout)
-    ) as is_trainable,
+    ) and r.record_id not in (select record_id from eval_report.leaks) as is_trainable,
     r.record_id in (select record_id from curated_set.records) as is_selected,
     md5_number_upper(r.record_id || 'arms' || $seed::varchar) as draw
   from cleaned.records as r

@@ -6,7 +6,7 @@ select
   random::double as random_perplexity,        -- the same, trained on a random set
   everything::double as everything_perplexity,  -- the same, trained on everything
   difference::double as difference,           -- curated minus random: negative is better
-  difference_low::double as difference_low,   -- lower end of its 95 % interval over the seeds
+  difference_low::double as difference_low,   -- lower end of its 95 % interval over the seeds and over the held-out records
   difference_high::double as difference_high, -- upper end
   seeds::integer as seeds,                    -- training runs an arm
   verdict::varchar as verdict                 -- the finding in a sentence

@@ -1,0 +1,150 @@
+"""What each stage costs: the corpus of dedup.py from a Parquet file to a curated set, each stage a `curate run --select` of its own.
+
+    python benchmarks/stages.py [--documents 100000] [--only raw,cleaned,deduped] [--folder FOLDER] [--keep DATABASE]
+
+Every stage is a process of its own, with its checks, its page and the default settings. Stage s: from its beginning to its
+commit, as the ledger has it; rows and megabytes a second are those of what it was given over that. Command s and CPU s: the
+whole command from the first line after its imports, checks and page included; peak: of the process, imports included.
+The vectors are those of a model made here, one random layer of 384 dimensions that reads 126 tokens: a vector of the words,
+for what stands after them. What a real model takes is in embeddings.py; `eval_report` takes the same whatever the records.
+With --documents 1000000 (1.7 GB of text, 12 GB of disk) --only raw,cleaned,deduped,contamination,filtered.
+"""
+
+import argparse
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from dedup import built
+from vectors import CACHE, SHARED
+
+GIVEN = {"raw": "raw.records", "cleaned": "raw.records", "deduped": "cleaned.records"}
+GIVEN |= dict.fromkeys(("contamination", "filtered"), "deduped.records")
+MEASURES = ("embeddings", "clusters", "density", "quality_scores", "cluster_profiles", "drift_report", "curated_set")
+GIVEN |= dict.fromkeys(MEASURES, "filtered.records")
+"""The stages, and the table of the records each of them is given."""
+
+SIZES = {
+    name: f"select count(*) as rows, sum(strlen(text)) / 1e6 as megabytes from {name}"  # noqa: S608  # names from above
+    for name in set(GIVEN.values())
+}
+WORDS = 30_000
+
+
+def main() -> None:
+    """Build the corpus if it is not there yet, run the stages over it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--only", help="stages, separated by commas; those before them must have run on the database")
+    parser.add_argument("--folder", type=Path, default=CACHE, help="where the corpus is kept, and the database made")
+    parser.add_argument("--keep", type=Path, help="the database to work on, which stays (default: a new one, removed)")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument("--recipe", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        print(json.dumps(run(options.stage, options.recipe, options.keep)))
+        return
+    corpus = built(options.folder, options.documents)
+    stages = options.only.split(",") if options.only else list(GIVEN)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        database = options.keep or Path(folder) / "stages.duckdb"
+        recipe = Path(folder) / "stages.yaml"
+        model = str(small_embedder(Path(folder) / "model", corpus)) if "embeddings" in stages else "none"
+        source = {"name": "corpus", "path": str(corpus)}
+        settings = {"raw": {"sources": [source]}, "embeddings": {"model": model, "max_chunks": 1}}
+        settings["contamination"] = {"benchmarks": benchmarks()}
+        recipe.write_text(json.dumps({"ops": {name: {"config": one} for name, one in settings.items()}}))
+        os.environ["DAGSTER_HOME"] = str(Path(folder) / "home")
+        print(
+            "| stage | records in | out | stage s | rows/s | MB/s | command s | CPU s | peak MB |\n" + "|---" * 9 + "|"
+        )
+        for stage in stages:
+            print(row(stage, in_a_process(stage, recipe, database), database), flush=True)
+
+
+def in_a_process(stage: str, recipe: Path, database: Path) -> dict[str, float]:
+    """What `run` tells of a stage, in a process of its own."""
+    command = [sys.executable, __file__, "--stage", stage, "--recipe", str(recipe), "--keep", str(database)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{stage} failed")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(stage: str, recipe: Path, database: Path) -> dict[str, float]:
+    """Build one asset with its checks: seconds, CPU seconds and peak bytes."""
+    from curation_assets import definitions  # noqa: F401  # what is imported is not counted
+    from curation_assets.cli import execute, read_recipe
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", stream=sys.stderr)
+    before, started = _cpu_seconds(), time.monotonic()
+    execute(read_recipe(recipe), database, stage)
+    told = {"seconds": time.monotonic() - started, "cpu_seconds": _cpu_seconds() - before}
+    return told | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def row(stage: str, told: dict[str, float], database: Path) -> str:
+    """A stage's row of the table."""
+    from curation_assets.warehouse import Warehouse
+
+    warehouse = Warehouse(database=str(database))
+    ran = warehouse.query(
+        "select epoch(finished_at) - epoch(started_at) as seconds, rows_out from ledger.runs where stage = $stage "
+        "order by finished_at desc limit 1",
+        stage=stage,
+    ).row(0, named=True)
+    size = warehouse.query(SIZES[GIVEN[stage]]).row(0, named=True)
+    cells = [stage, f"{size['rows']:,}", f"{ran['rows_out']:,}", f"{ran['seconds']:.1f}"]
+    cells += [f"{size['rows'] / ran['seconds']:,.0f}", f"{size['megabytes'] / ran['seconds']:,.1f}"]
+    cells += [f"{told['seconds']:.1f}", f"{told['cpu_seconds']:.1f}", f"{told['peak_bytes'] / 1e6:,.0f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def benchmarks() -> list[dict[str, Any]]:
+    """What the stage `contamination` looks for: the test questions of GSM8K, where the shared data are."""
+    path = SHARED / "benchmarks" / "gsm8k_test.jsonl"
+    return [{"name": "gsm8k", "path": str(path), "fields": ["question"]}] if path.exists() else []
+
+
+def small_embedder(folder: Path, corpus: Path) -> Path:
+    """A sentence-transformers model of one layer with random weights: the mean of its tokens' vectors, all but."""
+    import polars as pl
+    from sentence_transformers import SentenceTransformer, models
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast, set_seed
+
+    set_seed(0)
+    folder.mkdir(parents=True)
+    tokenizer = BertWordPieceTokenizer(lowercase=True)
+    texts = pl.scan_parquet(corpus).select("text").head(5_000).collect()["text"]
+    tokenizer.train_from_iterator(texts, vocab_size=WORDS, show_progress=False)
+    tokenizer.save_model(str(folder))
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=128).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=384,
+        num_hidden_layers=1,
+        num_attention_heads=6,
+        intermediate_size=384,
+        max_position_embeddings=128,
+    )
+    BertModel(config).save_pretrained(folder)
+    word = models.Transformer(str(folder), max_seq_length=128)
+    SentenceTransformer(modules=[word, models.Pooling(384)]).save(str(folder / "sentence"))
+    return folder / "sentence"
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+if __name__ == "__main__":
+    main()
