@@ -8,6 +8,6 @@ select
   start_char,  -- first character in the repaired part, before anything was replaced, from 0
   end_char,    -- the character after its last
   action,      -- keep, mask, pseudonymise or drop
-  engine       -- what recognised it: a rule of algorithms/pii.py, or the name of a model
+  engine       -- what recognised it: a rule of algorithms/pii, or the name of a model
 from incoming
 where record_id not in (select record_id from decided where rule = 'superseded')
