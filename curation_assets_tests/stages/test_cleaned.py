@@ -11,7 +11,7 @@ import pytest
 from conftest import materialize
 from small_language_models import PEOPLE, save_name_tagger
 
-from curation_assets import audit_report
+from curation_assets import audit_sections
 from curation_assets.readers import canonical_text, conversation
 from curation_assets.record_cleaning import clean_records
 from curation_assets.stages.cleaned import CleanedConfig, PiiConfig, rules_of
@@ -235,7 +235,7 @@ def test_dropping_types_pseudonyms_and_what_is_told_of_them(tmp_path, monkeypatc
     assert KEY.encode() not in warehouse.path.read_bytes()
     settings = json.loads(warehouse.value("select config::varchar as config from ledger.runs where stage = 'cleaned'"))
     found = {"settings": {"cleaned": settings}, "run_ids": {}, "run_ids_now": {}, "is_release": False}
-    section = audit_report._personal_data(found, warehouse)
+    section = audit_sections.personal_data(found, warehouse)
     assert section["tables"][0]["rows"][0][:3] == ["email", "pseudonymise", 3]
     assert "8 places in 3 records" in section["paragraphs"][0]
     assert any("Names of people" in line for line in section["paragraphs"])

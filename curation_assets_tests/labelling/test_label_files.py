@@ -14,14 +14,9 @@ from small_label_queue import TEXTS as WRITTEN
 from typer.testing import CliRunner
 
 from curation_assets.labelling import journal
-from curation_assets.labelling.exchange import (
-    ExchangeError,
-    export_items,
-    export_labels,
-    import_labels,
-    interface_path,
-    rejected_path,
-)
+from curation_assets.labelling.label_export import export_items, export_labels, interface_path
+from curation_assets.labelling.label_files import ExchangeError
+from curation_assets.labelling.label_import import import_labels, rejected_path
 from curation_assets.labelling.label_studio import config_xml
 from curation_assets.labelling.task import current_task
 from curation_assets.warehouse import Warehouse
@@ -35,7 +30,7 @@ ODD = '$odd & "<b>"'
 @pytest.fixture(scope="module")
 def labelling(tmp_path_factory):
     """A database with a queue of 12 items, their ids and those of their records."""
-    folder = tmp_path_factory.mktemp("exchange")
+    folder = tmp_path_factory.mktemp("label_files")
     warehouse = Warehouse(database=str(folder / "queue.duckdb"))
     classes = [*TASK["classes"], {"name": ODD, "definition": "Costs $5 & <more>"}]
     item_ids, record_ids = labelled_queue(warehouse, folder, classes=classes)
