@@ -14,6 +14,7 @@ from curation_assets.labelling.label_studio import config_xml, tasks
 from curation_assets.labelling.snapshot import read_snapshot
 from curation_assets.labelling.standing import Standing, wants_labels
 from curation_assets.labelling.task import Task, current_task
+from curation_assets.owners_ids import hidden_now, hide_columns
 from curation_assets.warehouse import Warehouse
 
 TEXTS = (
@@ -56,7 +57,7 @@ def export_items(warehouse: Warehouse, path: Path, rater: str | None = None, lab
             if wants_labels(item, standing, wanted) and not (rater and standing.answer("expert", rater, item.record_id))
         ]
         ids = {item.record_id for item in items} | {item.partner_record_id for item in items if item.partner_record_id}
-        texts = warehouse.query(TEXTS, ids=sorted(ids))
+        texts = hide_columns(warehouse.query(TEXTS, ids=sorted(ids)), hidden_now(warehouse))
     records = {row["record_id"]: row for row in texts.iter_rows(named=True)}
     rows = [
         item._asdict()
@@ -92,7 +93,7 @@ def _labels(warehouse: Warehouse, task: Task) -> list[dict[str, Any]]:
     """The labels in force with the items they are of, in the order of the queue."""
     queued = queue_of(warehouse, task)
     nowhere = dict.fromkeys(("item_id", "reason", "round", "position", "partner_record_id"))
-    found = warehouse.query(LABELS, task=task.name)
+    found = hide_columns(warehouse.query(LABELS, task=task.name), hidden_now(warehouse))
     rows = [
         row | queued.get(row["record_id"], nowhere) | {"label": task.renamed.get(row["label"], row["label"])}
         for row in found.iter_rows(named=True)

@@ -299,6 +299,21 @@ def test_only_open_items_go_out_and_not_what_the_rater_answered(queue, tmp_path)
         export_items(warehouse, tmp_path / "all.xlsx")
 
 
+def test_an_owners_id_that_is_an_address_does_not_go_out(queue, tmp_path):
+    warehouse = queue[0]
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "update filtered.records set source_record_id = 'jane@example.org' where source_record_id = 'text-0'"
+        )
+    export_items(warehouse, tmp_path / "items.csv")
+    rows = table(tmp_path / "items.csv")
+    assert [row["source_record_id"] for row in rows[:2]] == ["[EMAIL]", "text-1"]
+    filled = written(tmp_path / "filled.csv", [rows[0] | {"label": "question"}])
+    assert import_labels(warehouse, filled, "ana").added == 1
+    export_labels(warehouse, tmp_path / "labels.csv")
+    assert [row["source_record_id"] for row in table(tmp_path / "labels.csv")] == ["[EMAIL]"]
+
+
 def test_exported_labels_are_known_here_and_new_elsewhere(queue, labelling, tmp_path):
     warehouse, item_ids, _ = queue
     comment = '-1 "quoted"\nsecond line\r\nthird, with 한국어'

@@ -5,7 +5,7 @@ type             what is found                                                  
 secret           keys and tokens of known services, JWTs, private keys, bearer   its form; assignments also need mixed
                  tokens, values assigned to password, token, api_key, …          characters (letters and digits, entropy)
 url_credentials  user:password of a URL                                          its form
-email            name@domain                                                     its form
+email            name@domain, name (at) domain, name at domain dot org           its form; a known ending where spelled out
 iban             bank account numbers                                            length of its country, ISO 7064 mod 97-10
 credit_card      card numbers, in groups or not                                  Luhn; prefix and length of an issuer, or a word
                                                                                  such as card beside
@@ -24,8 +24,8 @@ may stand right before a value; the letter of an escape is never taken for a par
 Every pattern begins at a boundary its own characters cannot cross and every repetition is bounded or cannot match in two ways, so time
 is linear in the text whatever it holds.
 
-Not found: postal addresses, dates of birth, passports, licence plates, names without a model, anything spelled out ("jane at
-example dot org"), numbers in other scripts' digits, phone numbers without separators unless international, Korean mobile or named.
+Not found: postal addresses, dates of birth, passports, licence plates, names without a model, numbers that are spelled out or in
+other scripts' digits, phone numbers without separators unless international, of a mobile phone or named.
 """
 
 import hashlib
@@ -36,25 +36,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from curation_assets.algorithms.pii.addresses import emails, ip_addresses
+from curation_assets.algorithms.pii import addresses, numbers, phones, secrets
 from curation_assets.algorithms.pii.boundaries import SEPARATOR, Spans
-from curation_assets.algorithms.pii.numbers import (
-    credit_cards,
-    ibans,
-    korean_numbers,
-    national_insurance_numbers,
-    social_security_numbers,
-)
-from curation_assets.algorithms.pii.phones import phones
-from curation_assets.algorithms.pii.secrets import (
-    ASSIGNED_WORDS,
-    AUTHORIZATION,
-    KEY_MARK,
-    PASS,
-    TOKENS,
-    secrets,
-    url_credentials,
-)
 
 TYPES = (
     *(
@@ -189,16 +172,16 @@ _SIX_DIGITS = re.compile("[0-9](?:[^0-9]{0,4}[0-9]){5}")
 _OF_DIGITS = ("credit_card", "kr_rrn", "us_ssn", "uk_nino", "phone")
 
 _FINDERS: Mapping[str, Callable[[str, Sequence[str]], Spans]] = {
-    "secret": secrets,
-    "url_credentials": url_credentials,
-    "email": emails,
-    "iban": ibans,
-    "credit_card": credit_cards,
-    "kr_rrn": korean_numbers,
-    "us_ssn": social_security_numbers,
-    "uk_nino": national_insurance_numbers,
-    "ip_address": ip_addresses,
-    "phone": phones,
+    "secret": secrets.secrets,
+    "url_credentials": secrets.url_credentials,
+    "email": addresses.emails,
+    "iban": numbers.ibans,
+    "credit_card": numbers.credit_cards,
+    "kr_rrn": numbers.korean_numbers,
+    "us_ssn": numbers.social_security_numbers,
+    "uk_nino": numbers.national_insurance_numbers,
+    "ip_address": addresses.ip_addresses,
+    "phone": phones.phones,
 }
 
 _TRIGGER = "|".join(
@@ -206,9 +189,10 @@ _TRIGGER = "|".join(
         "[0-9](?:[^0-9]{0,4}[0-9]){5}",  # six digits and more: numbers of every sort
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:",  # addresses of IP
         f"[A-Za-z]{{2}}[0-9]{{2}}{SEPARATOR}?[0-9A-Za-z]",  # IBAN
-        *("@", "://", KEY_MARK, f"(?i:{AUTHORIZATION})", f"(?i:{PASS})"),
-        *(re.escape(mark) for token in TOKENS for mark in token.marks),
-        f"(?i:{'|'.join(ASSIGNED_WORDS)})",
+        *("@", "://", secrets.KEY_MARK),
+        *(f"(?i:{of})" for of in (secrets.AUTHORIZATION, secrets.PASS, addresses.SPELLED_OUT)),
+        *(re.escape(mark) for token in secrets.TOKENS for mark in token.marks),
+        f"(?i:{'|'.join(secrets.ASSIGNED_WORDS)})",
     )
 )
 """Matches in every text that `find` finds anything in: a test holds the two together. Run by polars in Rust, in linear time."""

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from curation_assets.algorithms.pii.boundaries import SAID_CHARS, Spans, begin
+from curation_assets.algorithms.pii.boundaries import SAID_CHARS, SPACES, Spans, begin
 
 # --- e-mail ---------------------------------------------------------------------------------------------------------
 
@@ -53,6 +53,7 @@ _LOCAL_EDGES = "!#$%&'*/=?^`{|}~.-"
 
 def emails(text: str, _: Sequence[str]) -> Spans:
     """Addresses as RFC 5322 and 6532 have them in practice (dot-atoms, labels); icon@2x.png, git@host:path and A@B.dot(C) are none."""
+    yield from _spelled_out(text)
     if "@" not in text:
         return
     last = 0
@@ -64,6 +65,46 @@ def emails(text: str, _: Sequence[str]) -> Spans:
         if start < at and text[at - 1] != "." and not is_file and not is_remote and not _is_product(text, match):
             last = match.end()
             yield start, match.end(), "address"
+
+
+_GAP = f"[{SPACES}\\t\\r\\n]"
+_AT = rf"(?:{_GAP}?[\[({{<]{_GAP}?at{_GAP}?[\])}}>]{_GAP}?|{_GAP}at{_GAP})"
+_DOT = rf"(?:{_GAP}?[\[({{<]{_GAP}?(?:dot|\.){_GAP}?[\])}}>]{_GAP}?|{_GAP}dot{_GAP})"
+SPELLED_OUT = rf"[\[({{<]{_GAP}?at{_GAP}?[\])}}>]|{_GAP}dot{_GAP}"
+"""What every address that is spelled out holds, in any case."""
+_SPELLED = re.compile(
+    rf"[A-Za-z0-9](?<!\\.){begin('.+-', 1)}[A-Za-z0-9_.+\-]{{0,63}}(?:{_DOT}[A-Za-z0-9_\-]{{1,64}}){{0,2}}(?P<at>{_AT})"
+    rf"[A-Za-z0-9][A-Za-z0-9\-]{{0,62}}(?:(?:{_DOT}|\.)[A-Za-z0-9\-]{{2,62}}){{1,4}}(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_IS_SPELLED_OUT = re.compile(SPELLED_OUT, re.IGNORECASE)
+_DOTS = re.compile(_DOT, re.IGNORECASE)
+_WORDS = (
+    "a all also am an and are available based be been blog book buy check click find found go got he her here him home hosted i is it its "
+    "join just know live located look me meet more no not now of on one online only or our out page passed posted read registered see "
+    "seen shop shown site someone something start stay stop store that the them there they things this time today up us used visit was "
+    "we web website were work working you"
+)
+_NO_NAMES = frozenset(_WORDS.split())
+"""Words before `at` in "visit us at example dot com": not the names of mailboxes. Ours."""
+
+
+def _spelled_out(text: str) -> Spans:
+    """As in jane at example dot org, jane (at) example.org: between words `at` needs a spelled dot behind it and a name before it."""
+    if not _IS_SPELLED_OUT.search(text):
+        return
+    for match in _SPELLED.finditer(text):
+        if match["at"].strip().lower() == "at" and (
+            match[0].split()[0].lower() in _NO_NAMES or not _DOTS.search(match[0], match.end("at") - match.start())
+        ):
+            continue
+        top = re.split(r"[\s.\])}>]+", match[0])[-1]
+        if (
+            top.isalpha()
+            and top.lower() not in _FILES
+            and (top.lower() in _COMMON_TOPS or len(top) == 2 or match["at"].strip().lower() != "at")
+        ):
+            yield *match.span(), "spelled_out"
 
 
 def _start_of_local(text: str, last: int, at: int, end: int) -> int:

@@ -63,6 +63,8 @@ _NANP = re.compile(r"(?:\+?1[ .\-]?)?\(?[2-9][0-9]{2}\)?[ .\-]{0,2}[2-9][0-9]{2}
 
 _KOREAN_MOBILE = re.compile(r"01[016789][0-9]{7,8}\Z")
 
+_UNSEPARATED = re.compile(r"0[1-9][0-9]{8,10}\Z")
+
 _MOST_PIECES = 8
 
 
@@ -147,6 +149,11 @@ def _is_national(
     if _KOREAN_MOBILE.match(value):
         is_assigned = text[start - 1 : start] == "="  # an id in a URL, unless it is said
         return (is_said or not is_assigned) and any(_is_phone(value, region) for region in regions)
+    if _UNSEPARATED.match(value):
+        is_assigned = text[start - 1 : start] == "="
+        if is_said or is_said_loosely:
+            return any(_is_phone(value, region) for region in regions)
+        return not is_assigned and not has_isbn_digit(value) and any(_is_mobile(value, region) for region in regions)
     if _NANP.match(value):
         is_spaced = not re.search(r"[().\-]", value)
         american = [region for region in regions if phonenumbers.country_code_for_region(region) == 1]
@@ -163,6 +170,27 @@ def _is_national(
     if any(_is_grouped(groups, region) for region in regions):
         return True
     return (is_said or is_said_loosely) and any(_is_phone(value, region) for region in regions)
+
+
+def has_isbn_digit(digits: str) -> bool:
+    """Whether ten digits end in the check digit of an ISBN (ISO 2108 of 1992), which can begin as a mobile number of France does.
+
+    >>> has_isbn_digit("0612345679"), has_isbn_digit("0671234560"), has_isbn_digit("07911123456")
+    (False, True, False)
+    """
+    return (
+        len(digits) == 10
+        and sum(weight * int(digit) for weight, digit in zip(range(10, 0, -1), digits, strict=True)) % 11 == 0
+    )
+
+
+def _is_mobile(value: str, region: str) -> bool:
+    """Whether digits without separators are a valid number of a region's mobile phones: those of its towns are as ids are. Ours."""
+    import phonenumbers
+
+    number = _number(value, region)
+    mobile = phonenumbers.PhoneNumberType.MOBILE
+    return number is not None and phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) == mobile
 
 
 def _is_of_numbers(text: str, start: int, end: int) -> bool:

@@ -218,12 +218,12 @@ def looks_random(value: str, least_entropy: float) -> bool:
 
 
 _URL_CREDENTIALS = re.compile(
-    r"(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]{1,20}://([^\s/@:?#\[\]<>\"']{0,128}:[^\s/@?#<>\"']{1,128})@"
+    r"(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]{1,20}://([^\s/:?#\[\]<>\"']{0,128}:[^\s/@?#<>\"']{1,128}(?:@[^\s/@?#<>\"',;]{1,64}(?=@)){0,3})@"
 )
 
 
 def url_credentials(text: str, _: Sequence[str]) -> Spans:
-    """User and password of URLs."""
+    """User and password of URLs, up to the last @ before the host: some have one in them, though RFC 3986 wants it written %40."""
     if "://" in text and "@" in text:
         for match in _URL_CREDENTIALS.finditer(text):
             if not (match[1].startswith(":") and match[1][1:].isdigit()):
