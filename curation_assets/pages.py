@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from curation_assets.owners_ids import hide_columns
 from curation_assets.tables import column_lineage, tables
 from curation_assets.warehouse import Warehouse
 
@@ -30,6 +31,8 @@ NOT_PREVIEWED = (
     "has_owner_id",
     "manifest",
 )
+WORDS_OF_RAW = ("text", "label")
+"""Columns of raw.records that hold what somebody wrote. Names that owners give to sources and licences are shown."""
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
 
 
@@ -154,8 +157,12 @@ MAIN_TABLES = {
 
 
 def preview(warehouse: Warehouse, table: str) -> str:
-    """The first rows of a table as Markdown: the text cut and in front, our ids shortened, what no one reads left out."""
-    columns = [column for column in tables()[table].columns if column not in NOT_PREVIEWED]
+    """The first rows of a table as Markdown: the text cut and in front, our ids shortened, what no one reads left out.
+
+    Of `raw.records` no words are shown: only `cleaned`, which comes after it, finds the personal data in them.
+    """
+    left_out = (*NOT_PREVIEWED, *(WORDS_OF_RAW if table == "raw.records" else ()))
+    columns = [column for column in tables()[table].columns if column not in left_out]
     columns.sort(key=lambda column: (column != "record_id", column != "text"))
     rows = warehouse.head(table, columns, PREVIEW_ROWS)
     ids = [column for column in ("record_id", "batch_id") if column in columns]
@@ -163,7 +170,11 @@ def preview(warehouse: Warehouse, table: str) -> str:
 
 
 def markdown_table(rows: pl.DataFrame) -> str:
-    """A frame as a Markdown table; cells are cut and escaped, so that no text of a record can act as markup."""
+    """A frame as a Markdown table; cells are cut and escaped, so that no text of a record can act as markup.
+
+    E-mail addresses and secrets in owners' ids and file names are masked.
+    """
+    rows = hide_columns(rows)
     header = f"| {' | '.join(rows.columns)} |\n|{'---|' * rows.width}"
     return "\n".join(
         [header, *(f"| {' | '.join(markdown_cell(value) for value in row)} |" for row in rows.iter_rows())]

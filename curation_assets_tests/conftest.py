@@ -111,7 +111,7 @@ def materialize(warehouse, ops: dict, selection: list[str] | None = None, **opti
     )
 
 
-def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> None:
+def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> dg.ExecuteInProcessResult:
     """Run assets without their checks, which take half of the time: for what a test stands on and others test."""
     ops = with_given_precision(ops)
     assets = [getattr(import_module(f"curation_assets.stages.{name}"), name) for name in selection]
@@ -127,6 +127,7 @@ def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> None:
         )
     warehouse.release_run()
     assert result.success
+    return result
 
 
 def with_given_precision(ops: dict) -> dict:

@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
     {
         "record_id": pa.large_string(),
         "text": pa.large_string(),
+        "label": pa.large_string(),
         "steps": pa.list_(pa.string()),
         "cleaned_original": pa.large_string(),
         "dropped_for": pa.list_(pa.struct({"rule": pa.string(), "findings": pa.int64()})),
@@ -43,7 +44,7 @@ FINDINGS = pa.schema(
     }
 )
 RECORDS = (
-    "select record_id, kind, text, case when list_contains($conversations::varchar[], kind) then original end as original "
+    "select record_id, kind, text, label, case when list_contains($conversations::varchar[], kind) then original end as original "
     "from raw.records order by record_id"
 )
 
@@ -165,7 +166,7 @@ class CleanedConfig(dg.Config):
         return tuple(name for name, _ in TIDYING if getattr(self, name))
 
 
-@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="3")
+@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="4")
 def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record with its text repaired: encoding, Unicode form, HTML to text, template residue, personal data.
 
@@ -181,7 +182,9 @@ def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse:
         findings.write(FINDINGS.empty_table())
         for batch in warehouse.batches(RECORDS, conversations=list(CONVERSATIONS)):
             ids = batch["record_id"].to_pylist()
-            results = list(clean_records(*(batch[name].to_pylist() for name in ("kind", "text", "original")), rules))
+            results = list(
+                clean_records(*(batch[name].to_pylist() for name in ("kind", "text", "original", "label")), rules)
+            )
             records.write(_rows(ids, results, rules))
             findings.write(_findings(ids, results, rules))
             report(done := done + len(batch))
@@ -246,7 +249,7 @@ def _rows(ids: list[str], results: list[CleanedRecord], rules: Rules) -> pa.Tabl
         + ([{"rule": one.lost, "findings": None}] if one.lost else [])
         for one in results
     ]
-    columns = [ids, [one.text for one in results], [one.steps for one in results]]
+    columns = [ids, [one.text for one in results], [one.label for one in results], [one.steps for one in results]]
     return pa.table([*columns, [one.original for one in results], dropped], schema=SCHEMA)
 
 

@@ -30,7 +30,8 @@ def summary(scores: pl.DataFrame, drawn: Drawn, names: list[str]) -> dict[str, A
     notes = means | {"records": len(selected), "tokens": int(selected["tokens"].sum()), "candidates_by_rule": rules}
     if drawn.allocation is None:
         return notes
-    given = zip(names, drawn.allocation.asked, drawn.allocation.budgets, drawn.allocation.is_short, strict=False)
+    found = drawn.allocation
+    given = zip(names, found.asked, found.budgets + found.taken, found.is_short, strict=False)
     told = {
         name: {"asked": round(float(asked), 1), "given": int(budget), "has_too_little": bool(is_short)}
         for name, asked, budget, is_short in given

@@ -198,9 +198,10 @@ def _by_kind(warehouse: Warehouse) -> pl.DataFrame:
 
 def _largest_groups(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(
-        "select count(distinct p.record_id) + 1 as records, p.matched_source_record_id as kept, r.source, left(r.text, 120) as text "
+        "select count(distinct p.record_id) + 1 as records, p.matched_source_record_id, r.source, left(r.text, 120) as text "
         "from deduped.pairs as p join cleaned.records as r on r.record_id = p.matched_record_id "
-        "where p.matched_record_id not in (select record_id from deduped.pairs) group by all order by records desc, kept limit 5"
+        "where p.matched_record_id not in (select record_id from deduped.pairs) group by all "
+        "order by records desc, p.matched_source_record_id limit 5"
     )
 
 
@@ -215,5 +216,6 @@ def _weakest(warehouse: Warehouse) -> pl.DataFrame:
 
 def _most_shared(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(
-        "select records, unit, source_record_id as first_in, excerpt from deduped.shared_paragraphs order by records desc, excerpt limit 5"
+        "select records, unit, source_record_id, excerpt from deduped.shared_paragraphs "
+        "order by records desc, excerpt limit 5"
     )

@@ -136,7 +136,7 @@ class FilteredConfig(dg.Config):
     group_name="records",
     kinds={"duckdb", "python"},
     owners=OWNERS,
-    code_version="3",
+    code_version="4",
 )
 def filtered(context: dg.AssetExecutionContext, config: FilteredConfig, warehouse: Warehouse) -> dg.MaterializeResult:
     """One row per record that no rule drops.
