@@ -107,7 +107,9 @@ def with_freshness(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefin
     minimum_interval_seconds=60,
     description="Every minute: new or changed files of the sources the database knows are read in and compared with the old.",
 )
-def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+def new_data(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
     """A run for new or changed files of the sources the database knows.
 
     The run goes from raw to drift_report. Its key is the hash of the files' contents and of the batches they follow, so the same
@@ -214,7 +216,9 @@ def last_said(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
     minimum_interval_seconds=60,
     description="Where drift_report's check warns: what is out of date is curated again, new concepts go to the experts.",
 )
-def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+def drift(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
     """A run for drift that drift_report's check has warned of, once the run that found it is over.
 
     Where it is killed or fails, it is requested again, `MOST_TRIES` times in all.
@@ -259,7 +263,9 @@ def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Senso
     cron_schedule="0 3 * * 1",
     description="Every Monday at 03:00 UTC: reads the known sources once more and curates everything anew.",
 )
-def weekly(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+def weekly(
+    context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.RunRequest | dg.SkipReason:
     """A run of everything that is due, on the sources the database knows."""
     if said := why_not_now(warehouse, waits_for_runs=False):
         return dg.SkipReason(said)
@@ -270,7 +276,9 @@ def weekly(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.Ru
     minimum_interval_seconds=60,
     description="Sends what finished runs have made to $CURATION_OPENLINEAGE, a file or a URL, as OpenLineage events.",
 )
-def openlineage(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+def openlineage(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
     """The events of runs that ended since the last tick, those of the command line too; at first, of none.
 
     The cursor is the run sent last, so where sending fails the next tick begins with the run that failed: for as long as the

@@ -278,7 +278,7 @@ def rebuild_dependents(warehouse: "Warehouse", database: Path | None, receipt: d
     from curation_assets.automation import last_settings
     from curation_assets.cli import execute
     from curation_assets.definitions import ASSETS, LABEL_ASSETS
-    from curation_assets.pages import asset_of
+    from curation_assets.tables import asset_of
 
     ran = set(warehouse.query("select distinct stage from ledger.runs")["stage"])
     of_labels = [asset.key.to_user_string() for asset in LABEL_ASSETS]
