@@ -1,7 +1,8 @@
-"""What runs by itself and why: jobs, the sensors for new data and for drift, the weekly schedule, and when a set counts as old.
+"""What runs by itself and why: jobs, the sensors for new data, drift and erasures, the weekly schedule, and when a set counts as old.
 
     new or grown files → `new_data` → what comes in: raw … clusters, drift_report
     drift_report's check warns → `drift` → what that leaves out of date: density … eval_report, then new concepts to the experts
+    an erasure whose rebuilding was cut short or left out → `after_erasure` → what depends on the erased records
     Monday, 03:00 → `weekly` → everything
 
 Sensors and schedules are off until someone switches them on: in the UI under Automation, or with
@@ -28,6 +29,9 @@ from curation_assets.warehouse import Warehouse
 REASON, FOUND_BY, DATABASE, READS = "curation/reason", "curation/found_by_run", "curation/database", "curation/reads"
 """Tags of a run: manual, new data, drift, schedule or erasure; the run that found the drift; the database it works on; the hash of
 the contents it is to read."""
+
+ERASED_BY = "curation/erased_by"
+"""Tag of a run that builds again what an erasure left: the erasure's id."""
 
 RUN_KEY = "dagster/run_key"
 """Dagster's tag of the key a sensor gave a run."""
@@ -245,7 +249,7 @@ def drift(
         return dg.SkipReason(f"Run {short} found drift. {said}")
     if said := why_not_now(warehouse):
         return dg.SkipReason(said)
-    in_graph = {asset.to_user_string() for asset in job_assets(context)}
+    in_graph = {asset.to_user_string() for asset in job_assets(context, "recurate_on_drift")}
     affected = [name for name in affected_by(warehouse, found.run_id) if name in in_graph]
     if not affected:
         said = f"Run {short} found drift, and everything was curated anew since; there is no labelling task to send new concepts to."
@@ -256,6 +260,37 @@ def drift(
         settings = request.run_config["ops"].setdefault("label_queue", {"config": {}})["config"]
         settings.update(NEW_CONCEPTS_ONLY)
     return dg.SensorResult(run_requests=[request])
+
+
+@dg.sensor(
+    job_name="curate_everything",
+    minimum_interval_seconds=60,
+    description="Where an erasure's rebuilding was cut short or left out: what depends on the erased records is built again.",
+)
+def after_erasure(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
+    """A run for what an erasure left out of date. `curate erase` builds it itself; a kill or --no-rebuild leaves it.
+
+    Where the run is killed or fails, it is requested again, `MOST_TRIES` times in all. Labels are left to the next round, which is
+    a person's decision.
+    """
+    if said := why_not_now(warehouse):
+        return dg.SkipReason(said)
+    fail_the_dead(context.instance, warehouse)
+    left = warehouse.query(LEFT_BY_ERASURE)
+    in_job = {asset.to_user_string() for asset in job_assets(context, "curate_everything")} - {"raw"}
+    stages = [stage for stage in left["stage"] if stage in in_job]
+    if not stages or not warehouse.rows("raw.records"):
+        return dg.SkipReason("No erasure has left anything out of date.")
+    erasure = left["erasure_id"][0]
+    tries, key = context.instance.get_runs(dg.RunsFilter(tags={ERASED_BY: erasure})), f"after-{erasure}"
+    if said := why_not_again(tries, key, until="records are erased anew"):
+        return dg.SkipReason(f"{erasure} left {', '.join(stages)} out of date. {said}")
+    run_key = next_key(tries, key)
+    return dg.SensorResult(
+        run_requests=[request_of(warehouse, stages, "erasure", run_key=run_key, tags={ERASED_BY: erasure})]
+    )
 
 
 @dg.schedule(
@@ -321,7 +356,7 @@ def openlineage(
     return dg.SensorResult(skip_reason=" ".join([words, *passed_over]), cursor=cursor)
 
 
-SENSORS, SCHEDULES = [new_data, drift, openlineage], [weekly]
+SENSORS, SCHEDULES = [new_data, drift, after_erasure, openlineage], [weekly]
 
 
 def why_not_now(warehouse: Warehouse, *, waits_for_runs: bool = True) -> str | None:
@@ -344,6 +379,14 @@ UNFINISHED = (
 def unfinished(warehouse: Warehouse) -> str | None:
     """The latest batch that was read in and has not been compared since; None where all have."""
     return warehouse.value(UNFINISHED)
+
+
+LEFT_BY_ERASURE = (
+    "select r.stage, e.erasure_id from (select stage, max(finished_at) as finished_at from ledger.runs group by stage) as r cross join "
+    "(select max_by(run_id, finished_at) as erasure_id, max(finished_at) as erased_at from ledger.runs "
+    "where stage = 'erasure' and rows_dropped > 0) as e where r.finished_at < e.erased_at order by r.finished_at"
+)
+"""The stages that have not run since records were last erased, in the order they last ran in, and that erasure's id."""
 
 
 MADE_SINCE = (
@@ -424,7 +467,7 @@ def database_of(run: dg.DagsterRun) -> str | None:
     return run.tags.get(DATABASE) or (str(Warehouse(database=configured).path) if configured else None)
 
 
-def job_assets(context: dg.SensorEvaluationContext) -> set[dg.AssetKey]:
-    """The assets of recurate_on_drift as the graph has them."""
-    job = context.repository_def.get_job("recurate_on_drift")
+def job_assets(context: dg.SensorEvaluationContext, name: str) -> set[dg.AssetKey]:
+    """The assets of a job as the graph has them."""
+    job = context.repository_def.get_job(name)
     return set(job.asset_layer.selected_asset_keys)

@@ -692,7 +692,7 @@ class Commit:
         question = (SQL / "audit" / "decisions_hash.sql").read_text(encoding="utf-8")
         written = {"run_id": self.run_id, "stage": self.stage, "last": None}
         hashed = self.connection.execute(question, written).fetchall()
-        decisions, decisions_hash = hashed[0][2:] if hashed else (0, None)
+        decisions, decisions_hash = hashed[0][2:4] if hashed else (0, None)
         counted = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
         if decisions != (
             there := self.connection.execute(counted, {"run_id": self.run_id, "stage": self.stage}).fetchall()[0][0]
