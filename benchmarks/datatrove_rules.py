@@ -37,7 +37,7 @@ from curation_assets.algorithms.surface_signals import surface_signals
 from curation_assets.algorithms.token_signals import token_signals
 from curation_assets.algorithms.tokens import SPECIAL_TOKENS
 from curation_assets.algorithms.web_lines import c4_lines
-from curation_assets.stages.filtered import RULE_SETS, FilteredConfig
+from curation_assets.filter_rules import RULE_SETS, RuleSettings
 from curation_assets.tables import tables
 
 MOST_CHARS = 300_000
@@ -168,7 +168,7 @@ def our_verdicts(texts: pl.Series) -> dict[str, np.ndarray]:
     """Rule -> whether we keep each text, at DataTrove's thresholds; C4 with its 3 words a line and 5 sentences."""
     signals = our_signals(texts).with_columns(c4_lines(texts, min_words=3)["c4_sentences"])
     with duckdb.connect() as connection:
-        params = FilteredConfig(rule_sets=list(RULE_SETS), min_alpha_token_ratio=0.8, min_c4_sentences=5).rule_params()
+        params = RuleSettings(rule_sets=list(RULE_SETS), min_alpha_token_ratio=0.8, min_c4_sentences=5).rule_params()
         rules = connection.sql(tables()["filtered.rules"].sql, params=params).pl()
     named = {}
     for setting, signal, at_least, at_most in rules.select("setting", "signal", "at_least", "at_most").iter_rows():

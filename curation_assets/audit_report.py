@@ -98,13 +98,14 @@ def _gather(warehouse: Warehouse, release: Release | None) -> dict[str, Any]:
     found: dict[str, Any] = {"at": at, "is_release": release is not None}
     with warehouse.get_connection(read_only=True) as connection:
         if not has["curated_set.records"]:
-            connection.execute("create temp table members (record_id varchar, split varchar)")
+            connection.execute("create or replace temp table members (record_id varchar, split varchar)")
         elif release:
             connection.execute(
-                f"create temp table members as {sql_of('report_members')}", {"release_id": release.release_id}
+                f"create or replace temp table members as {sql_of('report_members')}",
+                {"release_id": release.release_id},
             )
         else:
-            connection.execute(f"create temp table members as {sql_of('report_curated_members')}")
+            connection.execute(f"create or replace temp table members as {sql_of('report_curated_members')}")
         found["records"] = connection.sql("select count(distinct record_id) from members").fetchall()[0][0]
         found["erased"] = connection.sql(
             "select count(distinct record_id) from members where starts_with(record_id, 'erased-')"

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from curation_assets.owners_ids import hide_columns
-from curation_assets.tables import column_lineage, tables
+from curation_assets.tables import MAIN_TABLES, asset_of, column_lineage, tables
 from curation_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -34,11 +34,6 @@ NOT_PREVIEWED = (
 WORDS_OF_RAW = ("text", "label")
 """Columns of raw.records that hold what somebody wrote. Names that owners give to sources and licences are shown."""
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
-
-
-def asset_of(table: str) -> str:
-    """Name of the asset that builds a table: the table's schema, except for the profiles of clusters."""
-    return "cluster_profiles" if table == "clusters.profiles" else table.split(".")[0]
 
 
 def materialized(
@@ -126,34 +121,6 @@ def _from_other_assets(name: str, column: str, asset: str) -> list[tuple[str, st
                 seen.add(source)
                 left.append(source)
     return list(found)
-
-
-MAIN_TABLES = {
-    "raw": "raw.records",
-    "cleaned": "cleaned.records",
-    "deduped": "deduped.records",
-    "contamination": "contamination.matches",
-    "filtered": "filtered.records",
-    "embeddings": "embeddings.vectors",
-    "clusters": "clusters.assignments",
-    "cluster_profiles": "clusters.profiles",
-    "density": "density.scores",
-    "quality_scores": "quality_scores.scores",
-    "curated_set": "curated_set.records",
-    "eval_report": "eval_report.results",
-    "drift_report": "drift_report.looks",
-    "lexical_vectors": "lexical_vectors.vectors",
-    "label_task": "label_task.tasks",
-    "expert_labels": "expert_labels.labels",
-    "agreement": "agreement.summary",
-    "label_model": "label_model.rounds",
-    "predicted_labels": "predicted_labels.predictions",
-    "label_queue": "label_queue.items",
-    "label_set": "label_set.records",
-    "label_report": "label_report.figures",
-    "release": "release.releases",
-}
-"""The table each asset is counted by, in flow order."""
 
 
 def preview(warehouse: Warehouse, table: str) -> str:

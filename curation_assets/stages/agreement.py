@@ -43,7 +43,9 @@ class Measured(NamedTuple):
     owners=OWNERS,
     code_version="1",
 )
-def agreement(context: dg.AssetExecutionContext, config: AgreementConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def agreement(
+    context: dg.AssetExecutionContext, config: AgreementConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per measure of the experts' agreement, with its interval, and whether it is enough in a sentence.
 
     Beside it: every pair of experts, every expert by class, sessions in which somebody drifts or tires, and the records that

@@ -167,7 +167,9 @@ class CleanedConfig(dg.Config):
 
 
 @dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="4")
-def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def cleaned(
+    context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record with its text repaired: encoding, Unicode form, HTML to text, template residue, personal data.
 
     The original stays in `raw.records`; the steps that changed a text are listed beside it, and `cleaned.pii` has where personal data

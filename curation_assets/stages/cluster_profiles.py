@@ -43,7 +43,7 @@ class ClusterProfilesConfig(dg.Config):
     code_version="2",
 )
 def cluster_profiles(
-    context: dg.AssetExecutionContext, config: ClusterProfilesConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: ClusterProfilesConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per cluster: what it is about, how large, how good, how dense, and what it looks like."""
     started = warehouse.begin()

@@ -50,7 +50,7 @@ HELD_RULES = {ClusterActionKind.drop: "cluster_dropped", ClusterActionKind.revie
     code_version="3",
 )
 def curated_set(
-    context: dg.AssetExecutionContext, config: CuratedSetConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: CuratedSetConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record of the curated set: the training data.
 

@@ -129,7 +129,9 @@ class DedupedConfig(dg.Config):
 
 
 @dg.asset(deps=[raw, cleaned], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
-def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def deduped(
+    context: dg.AssetExecutionContext, config: DedupedConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record that is no exact and no near-duplicate of a kept record.
 
     Candidates come from MinHash; every one is verified by its true Jaccard similarity, and a record is only dropped

@@ -99,7 +99,9 @@ class Attempt(NamedTuple):
 
 
 @dg.asset(deps=[embeddings], group_name="measures", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
-def density(context: dg.AssetExecutionContext, config: DensityConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def density(
+    context: dg.AssetExecutionContext, config: DensityConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record: how crowded the embedding space is around it, at least 1 (the record itself).
 
     The sum of a Gaussian kernel over all records, exact for small sets, else by the estimator that ranks a sample most like

@@ -105,7 +105,7 @@ class Fitted(NamedTuple):
     code_version="1",
 )
 def label_model(
-    context: dg.AssetExecutionContext, config: LabelModelConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LabelModelConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per model that was fitted on expert labels: its kappa with the experts beside theirs with one another.
 

@@ -97,7 +97,7 @@ class Next(NamedTuple):
     code_version="1",
 )
 def label_queue(
-    context: dg.AssetExecutionContext, config: LabelQueueConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LabelQueueConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per item that was ever queued for the experts: pairs across the border of the classes, uncertain and random ones.
 

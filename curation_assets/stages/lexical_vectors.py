@@ -48,7 +48,7 @@ class LexicalVectorsConfig(dg.Config):
     deps=[filtered], group_name="labels", kinds={"duckdb", "python", "scikitlearn"}, owners=OWNERS, code_version="1"
 )
 def lexical_vectors(
-    context: dg.AssetExecutionContext, config: LexicalVectorsConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LexicalVectorsConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per text: its words and spellings as a unit vector, by latent semantic analysis.
 

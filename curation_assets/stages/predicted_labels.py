@@ -66,7 +66,7 @@ class PredictedLabelsConfig(dg.Config):
     code_version="1",
 )
 def predicted_labels(
-    context: dg.AssetExecutionContext, config: PredictedLabelsConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: PredictedLabelsConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record of the pool: the class it seems to be, how probable each class is, and who says so.
 

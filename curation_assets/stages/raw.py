@@ -118,7 +118,9 @@ class RawConfig(dg.Config):
 
 
 @dg.asset(group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
-def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def raw(
+    context: dg.AssetExecutionContext, config: RawConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record as its owner wrote it: verbatim original, the owner's id, file and row.
 
     Files are read in batches: a file that has not changed since its last batch adds nothing, one that has changed adds

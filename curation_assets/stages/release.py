@@ -160,7 +160,9 @@ class Written(NamedTuple):
     owners=OWNERS,
     code_version=CODE_VERSION,
 )
-def release(context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def release(
+    context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per release: an immutable folder with the curated set in the formats trainers read, its card and its manifest.
 
     The folder appears whole or not at all and is never written again. The same inputs, code and config have the same release
