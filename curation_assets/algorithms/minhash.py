@@ -469,6 +469,16 @@ def _odd_sketches(shingles: Shingles, rows: np.ndarray) -> tuple[np.ndarray, np.
     return odd, offsets
 
 
+@njit(inline="always")
+def _upper(shingle: np.uint64) -> np.uint32:
+    return np.uint32(shingle >> np.uint64(32))
+
+
+@njit(inline="always")
+def _permuted(a: np.uint32, x: np.uint32, b: np.uint32) -> np.uint32:
+    return np.uint32(np.uint32(a * x) + b)
+
+
 @njit(
     types.void(
         _HASHES, _INTS, _INTS,
@@ -488,11 +498,22 @@ def _sketch(
     length = len(multiply)
     for i in range(len(records)):
         signature = signatures[i]
-        for place in range(offsets[records[i]], offsets[records[i] + 1]):
-            x = np.uint32(hashes[place] >> np.uint64(32))
+        first, last = offsets[records[i]], offsets[records[i] + 1]
+        place = first
+        while place < last:
+            # Eight shingles for one reading and writing of the signature; at the end the last one stands for those that lack.
+            x_1, x_2, x_3, x_4, x_5, x_6, x_7, x_8 = (
+                _upper(hashes[place]), _upper(hashes[min(place + 1, last - 1)]),
+                _upper(hashes[min(place + 2, last - 1)]), _upper(hashes[min(place + 3, last - 1)]),
+                _upper(hashes[min(place + 4, last - 1)]), _upper(hashes[min(place + 5, last - 1)]),
+                _upper(hashes[min(place + 6, last - 1)]), _upper(hashes[min(place + 7, last - 1)]),
+            )  # fmt: skip
             for k in range(length):
-                value = np.uint32(np.uint32(multiply[k] * x) + add[k])
-                signature[k] = min(signature[k], value)
+                a, b = multiply[k], add[k]
+                least_1 = min(min(_permuted(a, x_1, b), _permuted(a, x_2, b)), min(_permuted(a, x_3, b), _permuted(a, x_4, b)))
+                least_2 = min(min(_permuted(a, x_5, b), _permuted(a, x_6, b)), min(_permuted(a, x_7, b), _permuted(a, x_8, b)))
+                signature[k] = min(signature[k], min(least_1, least_2))
+            place += 8
 
 
 @njit(types.float64(_HASHES, _HASHES, types.float64), cache=True, nogil=True)
