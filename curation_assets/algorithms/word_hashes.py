@@ -90,10 +90,11 @@ def find_starts(
     Returns their number; `folded` gets the bytes. The loops but the last have no branch and no step that waits for the one
     before, so that compilers take many bytes at once.
     """
-    n = end - i
+    text = data[i:end]
+    n = len(text)
     kinds[0] = 0
     for k in range(n):
-        b = data[i + k]
+        b = text[k]
         is_word = (
             (np.uint8((b | np.uint8(0x20)) - np.uint8(0x61)) < 26) | (np.uint8(b - np.uint8(0x30)) < 10) | (b == 0x5F)
         )
@@ -114,7 +115,7 @@ def find_starts(
             + np.uint8(b == 0x2D) * _DASH
         )
     for k in range(n):
-        b, kind, before = data[i + k], kinds[k + 1], kinds[k]
+        b, kind, before = text[k], kinds[k + 1], kinds[k]
         is_hyphen = (kind == _DASH) & (before == _WORD)
         is_capital = np.uint8(b - np.uint8(0x41)) < 26
         byte = b | (np.uint8(is_capital) << np.uint8(5))
