@@ -180,8 +180,7 @@ def _runs(hashes: np.ndarray, n_words: int, words: int, into: np.ndarray) -> int
     types.void(
         BYTES, INTS, BYTES, INTS, INTS, BYTES, types.int64, types.boolean,
         types.uint64[::1], types.int64[::1], types.uint64[:, ::1], types.int64[::1],
-        types.uint64[::1], types.uint8[::1], types.uint8[::1], types.uint8[::1], types.int64[::1],
-        types.uint64[::1], types.uint64[::1],
+        types.uint8[::1], types.uint8[::1], types.uint8[::1], types.int64[::1], types.uint64[::1], types.uint64[::1],
         types.uint64[::1], types.int64[::1],
     ),
     cache=True, nogil=True,
@@ -199,7 +198,6 @@ def _shingle_records(
     ends: np.ndarray,
     word_hash: np.ndarray,
     n_words: np.ndarray,
-    chunks: np.ndarray,
     folded: np.ndarray,
     kinds: np.ndarray,
     begins: np.ndarray,
@@ -209,7 +207,7 @@ def _shingle_records(
     unsorted: np.ndarray,
     places: np.ndarray,
 ) -> None:
-    """Fill `hashes`, `ends`, `word_hash` and `n_words`; from `chunks` on all is scratch."""
+    """Fill `hashes`, `ends`, `word_hash` and `n_words`; from `folded` on all is scratch."""
     filled = 0
     for record in range(len(raw_offsets) - 1):
         data, i, end = raw_data, raw_offsets[record], raw_offsets[record + 1]
@@ -218,7 +216,7 @@ def _shingle_records(
             data, i, end = normal_data, normal_offsets[row], normal_offsets[row + 1]
         into = unsorted if as_sets else hashes[filled:]
         n_starts = find_starts(data, i, end, folded, kinds, begins, starts)
-        count = hash_starts(data, i, end, classes, n_starts, chunks, folded, starts, first, second)
+        count = hash_starts(data, i, end, classes, n_starts, folded, starts, first, second)
         all_1, all_2 = _sequence_hash(first, second, count)
         if count == 0:
             for k in range(raw_offsets[record], raw_offsets[record + 1]):

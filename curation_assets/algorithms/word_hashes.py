@@ -8,7 +8,9 @@ are found with no branch per byte, and a word is hashed sixteen bytes at a time.
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
+from numba.extending import intrinsic
 
 from curation_assets.algorithms.words import BYTES, IGNORED, code_point_class, next_word
 
@@ -23,6 +25,7 @@ _NOTHING = np.uint64(0)
 # What an ASCII byte is; a separator is 0.
 _SYMBOL, _WORD, _BEYOND, _DASH = (np.uint8(1 << bit) for bit in range(4))
 _IN_A_RUN = np.uint8(_WORD | _BEYOND)
+_TAIL = 24  # bytes behind a text that are 0, for sixteen are read at a time
 _MARKED_DASH = np.uint8(0xAD)  # of a `-` that `next_word` must look at: any byte with the top bit set
 _TOP_BITS = np.uint64(0x8080808080808080)
 
@@ -34,10 +37,8 @@ _KEPT_HIGH = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint
 class Scratch(NamedTuple):
     """Room for the words of one text."""
 
-    chunks: np.ndarray
-    """uint64[…]: the text's bytes as they are hashed, eight at a time."""
     folded: np.ndarray
-    """uint8[…]: the same memory by bytes: ASCII lower-cased, 0 for a separator."""
+    """uint8[…]: the text's bytes as they are hashed: ASCII lower-cased, 0 for a separator."""
     kinds: np.ndarray
     """uint8[…]: what each byte is."""
     begins: np.ndarray
@@ -52,11 +53,23 @@ class Scratch(NamedTuple):
 
 def scratch(longest: int) -> Scratch:
     """Return room for a text of so many bytes; pages that nothing reaches are never touched."""
-    chunks = np.empty(longest // 8 + 4, np.uint64)
+    folded = np.empty(longest + _TAIL, np.uint8)
     kinds, begins = np.empty((2, longest + 1), np.uint8)
     starts = np.empty(longest + 1, np.int64)
     first, second = np.empty((2, longest + 1), np.uint64)
-    return Scratch(chunks, chunks.view(np.uint8), kinds, begins, starts, first, second)
+    return Scratch(folded, kinds, begins, starts, first, second)
+
+
+@intrinsic
+def _eight_bytes(_typing, data, at):  # noqa: ANN001, ANN202
+    """The eight bytes of `data` from `at` on as a number, the first the lowest; they must be there, which is not checked."""
+
+    def load(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(data, at), load
 
 
 @njit(inline="always")
@@ -123,7 +136,7 @@ def find_starts(
         folded[k] = np.uint8(0) if is_hyphen | (kind == 0) else byte
         # Whatever follows a character beyond ASCII directly belongs to it, for `next_word` to see.
         begins[k] = (kind == _SYMBOL) | ((kind != 0) & ((before & _IN_A_RUN) == 0))
-    for k in range(n, n + 24):
+    for k in range(n, n + _TAIL):
         folded[k] = 0
     found = np.uint64(0)
     for k in range(n):
@@ -164,7 +177,7 @@ def _hash_of(data: np.ndarray, i: int, end: int, classes: np.ndarray) -> tuple[n
 @njit(
     types.int64(
         BYTES, types.int64, types.int64, BYTES, types.int64,
-        types.uint64[::1], types.uint8[::1], types.int64[::1], types.uint64[::1], types.uint64[::1],
+        types.uint8[::1], types.int64[::1], types.uint64[::1], types.uint64[::1],
     ),
     cache=True, nogil=True,
 )  # fmt: skip
@@ -174,7 +187,6 @@ def hash_starts(
     end: int,
     classes: np.ndarray,
     n: int,
-    chunks: np.ndarray,
     folded: np.ndarray,
     starts: np.ndarray,
     first: np.ndarray,
@@ -189,12 +201,9 @@ def hash_starts(
         start, stop = np.uint64(starts[place]), np.uint64(starts[place + 1])
         h_1, h_2, seen, at = _SEED_1, _SEED_2, _NOTHING, start
         while True:
-            chunk, shift = at >> np.uint64(3), (at & np.uint64(7)) << np.uint64(3)
-            back = np.uint64(63) - shift
-            a, b, c = chunks[chunk], chunks[chunk + np.uint64(1)], chunks[chunk + np.uint64(2)]
             taken = min(stop - at, np.uint64(16))
-            low = ((a >> shift) | ((b << np.uint64(1)) << back)) & _KEPT_LOW[taken]
-            high = ((b >> shift) | ((c << np.uint64(1)) << back)) & _KEPT_HIGH[taken]
+            low = _eight_bytes(folded, at) & _KEPT_LOW[taken]
+            high = _eight_bytes(folded, at + np.uint64(8)) & _KEPT_HIGH[taken]
             h_1, h_2 = _absorbed(h_1, h_2, low, high)
             seen |= low | high
             at += np.uint64(16)

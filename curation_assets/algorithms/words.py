@@ -63,6 +63,7 @@ _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _BYTE, _SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 _SHIFT = np.uint64(32)
 
+_BLOCK = 64  # bytes that are asked at once whether they are ASCII
 SLAB_BYTES = 8_000_000  # texts are hashed this many bytes at a time, which bounds the scratch space
 
 BYTES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -77,7 +78,7 @@ class Slab(NamedTuple):
     offsets: np.ndarray
     """int64[n + 1]: text i is `data[offsets[i]:offsets[i + 1]]`."""
     normal_data: np.ndarray
-    """uint8[…]: the bytes of the texts that NFKC and lower case change, normalised."""
+    """uint8[…]: the bytes of the texts that NFKC and lower case change, normalised but for ASCII capitals."""
     normal_offsets: np.ndarray
     """int64[m + 1]: their places."""
     normal_row: np.ndarray
@@ -134,7 +135,7 @@ def slabs(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], *, normalized:
             rows = (
                 np.flatnonzero(_unsettled(data, offsets, code_point_classes())) if normalized else np.empty(0, np.int64)
             )
-            normal_data, normal_offsets = _buffers(_normalized(part, rows)) if len(rows) else (data, offsets[:1])
+            normal_data, normal_offsets = _normalized(data, offsets, rows) if len(rows) else (data, offsets[:1])
             normal_row = np.full(len(part), -1, np.int64)
             normal_row[rows] = np.arange(len(rows))
             most_bytes = np.diff(offsets)
@@ -246,9 +247,25 @@ def _slices(array: pa.Array) -> Iterator[pa.Array]:
         start = stop
 
 
-def _normalized(array: pa.Array, rows: np.ndarray) -> pa.Array:
-    texts = pl.Series(pl.from_arrow(array.take(pa.array(rows))))
-    return texts.str.normalize("NFKC").str.to_lowercase().to_arrow().cast(pa.large_string())
+def _normalized(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of the texts in `rows` after NFKC and lower case, ASCII capitals apart, and their n + 1 places.
+
+    Only what stands between two blanks and is not settled is normalised: NFKC joins or reorders nothing across a space, a
+    tab or a line break, and the lower case of no letter depends on what lies beyond one.
+    """
+    most = int((offsets[rows + 1] - offsets[rows]).sum()) + 1
+    starts, ends, row_ends = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(len(rows), np.int64)
+    n = _unsettled_pieces(data, offsets, rows, code_point_classes(), starts, ends, row_ends)
+    starts, ends = starts[:n], ends[:n]
+    places = np.concatenate([np.zeros(1, np.int64), np.cumsum(ends - starts)])
+    pieces = np.empty(int(places[-1]), np.uint8)
+    _gather(data, starts, ends, pieces)
+    found = pl.Series(pl.from_arrow(pa.LargeStringArray.from_buffers(n, pa.py_buffer(places), pa.py_buffer(pieces))))
+    normal, normal_places = _buffers(found.str.normalize("NFKC").str.to_lowercase().to_arrow().cast(pa.large_string()))
+    joined = np.empty(most + len(normal) + 1, np.uint8)
+    joined_offsets = np.zeros(len(rows) + 1, np.int64)
+    _join(data, offsets, rows, starts, ends, row_ends, normal, normal_places, joined, joined_offsets)
+    return joined, joined_offsets
 
 
 @njit(inline="always")
@@ -275,22 +292,105 @@ def _unsettled(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> np
     """Return per text 1 if NFKC or lower case might change more than its ASCII capitals, else 0."""
     unsettled = np.zeros(len(offsets) - 1, np.uint8)
     for record in range(len(unsettled)):
-        i, end = offsets[record], offsets[record + 1]
-        bits = np.uint8(0)
-        for k in range(i, end):
-            bits |= data[k]
-        if bits < 0x80:
-            continue
-        while i < end:
-            if data[i] < 0x80:
-                i += 1
-                continue
-            kind, width = code_point_class(data, i, classes)
-            if not kind & SETTLED:
-                unsettled[record] = 1
-                break
-            i += width
+        text = data[offsets[record] : offsets[record + 1]]
+        i = 0
+        while i < len(text) and not unsettled[record]:
+            block = text[i : i + _BLOCK]
+            bits = np.uint8(0)
+            for byte in block:
+                bits |= byte
+            stop = i + len(block)
+            if bits < 0x80:
+                i = stop
+            while i < stop:  # a character may reach into the next block
+                if text[i] < 0x80:
+                    i += 1
+                    continue
+                kind, width = code_point_class(text, i, classes)
+                if not kind & SETTLED:
+                    unsettled[record] = 1
+                    break
+                i += width
     return unsettled
+
+
+@njit(
+    types.int64(BYTES, INTS, INTS, BYTES, types.int64[::1], types.int64[::1], types.int64[::1]), cache=True, nogil=True
+)
+def _unsettled_pieces(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    rows: np.ndarray,
+    classes: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_ends: np.ndarray,
+) -> int:
+    """Find what stands between blanks and holds a character that is not settled, in order; `row_ends` counts up to each row."""
+    found = 0
+    for row in range(len(rows)):
+        i, end = offsets[rows[row]], offsets[rows[row] + 1]
+        start = i
+        is_unsettled = False
+        while i < end:
+            b = data[i]
+            if b >= 0x80:
+                kind, width = code_point_class(data, i, classes)
+                is_unsettled |= kind & SETTLED == 0
+                i += width
+            else:
+                i += 1
+            if b == 0x20 or 0x09 <= b <= 0x0D or i >= end:
+                if is_unsettled:
+                    starts[found], ends[found] = start, i
+                    found += 1
+                    is_unsettled = False
+                start = i
+        row_ends[row] = found
+    return found
+
+
+@njit(types.void(BYTES, INTS, INTS, types.uint8[::1]), cache=True, nogil=True)
+def _gather(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, into: np.ndarray) -> None:
+    filled = 0
+    for piece in range(len(starts)):
+        length = ends[piece] - starts[piece]
+        into[filled : filled + length] = data[starts[piece] : ends[piece]]
+        filled += length
+
+
+@njit(
+    types.void(BYTES, INTS, INTS, INTS, INTS, INTS, BYTES, INTS, types.uint8[::1], types.int64[::1]), cache=True, nogil=True
+)
+def _join(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_ends: np.ndarray,
+    normal: np.ndarray,
+    normal_places: np.ndarray,
+    joined: np.ndarray,
+    joined_offsets: np.ndarray,
+) -> None:
+    """Write each row with its pieces replaced by the normalised ones."""
+    filled, piece = 0, 0
+    for row in range(len(rows)):
+        at = offsets[rows[row]]
+        while piece < row_ends[row]:
+            length = starts[piece] - at
+            joined[filled : filled + length] = data[at : starts[piece]]
+            filled += length
+            length = normal_places[piece + 1] - normal_places[piece]
+            joined[filled : filled + length] = normal[normal_places[piece] : normal_places[piece + 1]]
+            filled += length
+            at = ends[piece]
+            piece += 1
+        length = offsets[rows[row] + 1] - at
+        joined[filled : filled + length] = data[at : at + length]
+        filled += length
+        joined_offsets[row + 1] = filled
 
 
 @njit(inline="always")
