@@ -23,6 +23,9 @@ from curation_assets.algorithms.shingles import Shingles, shingle, shingle_slabs
 MAX_COMPARISONS = 10_000
 """Kept records a record is compared with at most (ours): a bound on time where very many resemble each other just below the threshold."""
 
+SKETCH_VERSION = 2
+"""Sketches that were kept are of use only beside those of the same version: raised whenever what a text's keys are changes."""
+
 _RECORDS_AT_A_TIME = 65_536  # sketches live only until their band keys are made
 
 _HASHES = types.Array(types.uint64, 1, "C", readonly=True)
