@@ -8,7 +8,9 @@ Each seed draws a pool and unseen test items of the same balance (clickbait: 12,
 at the balance they have). Ten labels, five of a class, make the first model. In every round a strategy names the next
 items; three raters label each, slipping in 5 %, and the majority counts. An item's own id decides whether it trains or
 only evaluates (`is_evaluation`), for every strategy alike: at most 300 train and about 200 evaluate. All strategies and
-both baselines train the same model, `label_classifier.fit`. Baselines: *all true labels*, the whole pool; *crowd*, the
+both baselines train the same model, `label_classifier.fit`, on the same vectors: the embedding and beside it the lexical
+vector of `lexical.py`, whose basis is fitted on the pool's texts alone (`--vectors embedding` leaves it
+out). Baselines: *all true labels*, the whole pool; *crowd*, the
 whole pool as a crowd sees it whose idea of the class is another one: it overlooks some kinds of positives and takes some
 kinds of negatives for positive (kinds are k-means clusters) until crowd-expert kappa is about .6.
 
@@ -31,9 +33,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from vectors import CACHE, SHARED, clustered_vectors, cpu_timed
 
-from curation_assets.algorithms import label_classifier
+from curation_assets.algorithms import label_classifier, lexical
 from curation_assets.algorithms.agreement import cohen_kappa
 from curation_assets.algorithms.coresets import k_center
 from curation_assets.algorithms.kmeans import kmeans
@@ -56,7 +59,7 @@ Pick = Callable[[np.ndarray, np.ndarray, int, np.ndarray, int], np.ndarray]
 
 
 class Task(NamedTuple):
-    """What one seed works on: pool and test items, and what three raters say of the pool (int64[n, 3])."""
+    """What one seed works on: pool and test items, the pool's embeddings alone, and what three raters say (int64[n, 3])."""
 
     pool: np.ndarray
     truth: np.ndarray
@@ -64,6 +67,7 @@ class Task(NamedTuple):
     test_truth: np.ndarray
     ratings: np.ndarray
     hashes: np.ndarray
+    embeddings: np.ndarray
 
 
 class Run(NamedTuple):
@@ -81,6 +85,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["clickbait"], choices=list(TEXTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--strategies", nargs="+", help="only those whose name contains one of these words")
+    parser.add_argument("--vectors", choices=["both", "embedding"], default="both", help="what a model reads of a text")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for the vectors")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder with the labelled sets")
     parser.add_argument("--decide", choices=list(DECISIONS), default="most-probable", help="how a model names a class")
@@ -96,15 +101,15 @@ def main() -> None:
         if name == "ours" or not options.strategies or any(word in name for word in options.strategies)
     }
     for name in options.sets:
-        vectors, labels = embedded(name, options.data, options.cache)
-        print_comparison(name, vectors, labels, options.seeds, chosen)
+        texts, vectors, labels = embedded(name, options.data, options.cache)
+        words = pl.Series(texts) if options.vectors == "both" else None
+        tasks = {seed: task(name, vectors, words, labels, seed) for seed in options.seeds}
+        print_comparison(name, tasks, chosen)
 
 
-def print_comparison(
-    name: str, vectors: np.ndarray, labels: np.ndarray, seeds: list[int], chosen: dict[str, Pick]
-) -> None:
+def print_comparison(name: str, tasks: dict[int, Task], chosen: dict[str, Pick]) -> None:
     """Run every strategy and both baselines on every seed and print the table of one set."""
-    tasks = {seed: task(name, vectors, labels, seed) for seed in seeds}
+    seeds = list(tasks)
     best = {seed: trained_on_all(one, one.truth) for seed, one in tasks.items()}
     crowds = {seed: crowd_labels(one, seed) for seed, one in tasks.items()}
     crowd = {seed: trained_on_all(one, crowds[seed]) for seed, one in tasks.items()}
@@ -164,8 +169,8 @@ def print_row(
     )
 
 
-def task(name: str, vectors: np.ndarray, labels: np.ndarray, seed: int) -> Task:
-    """Draw one seed's pool and test items, and its raters."""
+def task(name: str, vectors: np.ndarray, texts: pl.Series | None, labels: np.ndarray, seed: int) -> Task:
+    """Draw one seed's pool and test items, and its raters. Without texts the models read the embeddings alone."""
     rng = np.random.default_rng(seed)
     positive, negative = (rng.permutation(np.flatnonzero(labels == c)) for c in (1, 0))
     size = 12_000 if len(labels) >= 16_000 else len(labels) * 3 // 4
@@ -178,7 +183,11 @@ def task(name: str, vectors: np.ndarray, labels: np.ndarray, seed: int) -> Task:
     slips = rng.random((size, 3)) < SLIP
     ratings = np.where(slips, 1 - truth[:, None], truth[:, None])
     hashes = rng.integers(0, 2**64, size, dtype=np.uint64)
-    return Task(vectors[pool], truth, vectors[test], labels[test].astype(np.int64), ratings, hashes)
+    of_pool, of_test = vectors[pool], vectors[test]
+    if texts is not None:
+        basis = lexical.fit(texts[pool])
+        of_pool, of_test = (lexical.beside(vectors[rows], lexical.vectors(basis, texts[rows])) for rows in (pool, test))
+    return Task(of_pool, truth, of_test, labels[test].astype(np.int64), ratings, hashes, vectors[pool])
 
 
 def majority(ratings: np.ndarray) -> np.ndarray:
@@ -204,7 +213,7 @@ def crowd_labels(one: Task, seed: int) -> np.ndarray:
     kinds = []
     for c, per_kind in ((1, 10), (0, 20)):
         rows = np.flatnonzero(one.truth == c)
-        found = kmeans(one.pool[rows], len(rows) // per_kind, seed=seed).labels
+        found = kmeans(one.embeddings[rows], len(rows) // per_kind, seed=seed).labels
         kinds.append([rows[found == kind] for kind in rng.permutation(found.max() + 1)])
     for overlooked, added in zip(*kinds, strict=False):
         for rows in (overlooked, added):
@@ -293,7 +302,13 @@ def area(run: Run) -> float:
 
 def strategies() -> dict[str, Pick]:
     """Every strategy by name; those of small-text where it is installed."""
-    found: dict[str, Pick] = {"ours": ours, "uncertainty": uncertainty, "random": at_random, "k-center": farthest}
+    found: dict[str, Pick] = {
+        "ours": ours,
+        "ours, default shares": by_default,
+        "uncertainty": uncertainty,
+        "random": at_random,
+        "k-center": farthest,
+    }
     try:
         import small_text
     except ImportError:
@@ -311,6 +326,11 @@ def strategies() -> dict[str, Pick]:
 def ours(vectors: np.ndarray, probabilities: np.ndarray, size: int, labelled: np.ndarray, seed: int) -> Queue:
     """The product's queue, with a mix of its own: SHARES."""
     return next_items(vectors, probabilities, size, labelled=labelled, seed=seed, **SHARES)
+
+
+def by_default(vectors: np.ndarray, probabilities: np.ndarray, size: int, labelled: np.ndarray, seed: int) -> Queue:
+    """The product's queue as it comes, which draws three times as many at random to measure the whole pool by."""
+    return next_items(vectors, probabilities, size, labelled=labelled, seed=seed)
 
 
 def uncertainty(
@@ -399,12 +419,12 @@ TEXTS = {"clickbait": _clickbait, "hate_speech_en": _hate_speech_en, "korean_hat
 
 
 @cache
-def embedded(name: str, data: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A set's vectors by the product's embedder, made once, and its labels (1 = positive)."""
+def embedded(name: str, data: Path, folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """A set's texts, their embeddings by the product's embedder, made once, and its labels (1 = positive)."""
     texts, labels = TEXTS[name](data)
     cached = folder / f"expert_loop_{name}.npy"
     if cached.exists():
-        return np.load(cached), labels
+        return texts, np.load(cached), labels
     from curation_assets.models.embedders import SentenceTransformerEmbedder
 
     embedder = SentenceTransformerEmbedder()
@@ -413,7 +433,7 @@ def embedded(name: str, data: Path, folder: Path) -> tuple[np.ndarray, np.ndarra
     vectors = embedder.embed(texts)
     folder.mkdir(parents=True, exist_ok=True)
     np.save(cached, vectors)
-    return vectors, labels
+    return texts, vectors, labels
 
 
 if __name__ == "__main__":

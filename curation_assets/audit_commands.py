@@ -64,13 +64,15 @@ def diff(
         raise typer.BadParameter("--csv or --json, not both.")
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
-        first = audit_sets.find_release(warehouse, before)
-        second = audit_sets.find_release(warehouse, after) if after else None
-        rows = audit_sets.diff(warehouse, first, second)
+        with warehouse.reading():
+            first = audit_sets.find_release(warehouse, before)
+            second = audit_sets.find_release(warehouse, after) if after else None
+            rows = audit_sets.diff(warehouse, first, second)
+            lines = [] if csv or json else list(audit_sets.diff_lines(warehouse, rows, first, second))
         if csv or json:
             print(rows.write_csv() if csv else rows.write_ndjson(), end="")
         else:
-            print("\n".join(map(audit.printable, audit_sets.diff_lines(warehouse, rows, first, second))))
+            print("\n".join(map(audit.printable, lines)))
 
 
 def whatif(
@@ -136,8 +138,9 @@ def audit(
         raise typer.BadParameter(f"--use {use}: it is one of {', '.join(licenses.USES)}.")
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
-        chosen = audit_sets.find_release(warehouse, release) if release else None
-        report = audit_report.report(warehouse, chosen, use=use, provider=provider, model=model, run_checks=checks)
+        with warehouse.reading():
+            chosen = audit_sets.find_release(warehouse, release) if release else None
+            report = audit_report.report(warehouse, chosen, use=use, provider=provider, model=model, run_checks=checks)
         folder = (out or Path()).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         name = f"audit-{chosen.release_id if chosen else 'curated-set'}"

@@ -1,7 +1,8 @@
-"""What runs by itself and why: jobs, the sensors for new data and for drift, the weekly schedule, and when a set counts as old.
+"""What runs by itself and why: jobs, the sensors for new data, drift and erasures, the weekly schedule, and when a set counts as old.
 
     new or grown files → `new_data` → what comes in: raw … clusters, drift_report
     drift_report's check warns → `drift` → what that leaves out of date: density … eval_report, then new concepts to the experts
+    an erasure whose rebuilding was cut short or left out → `after_erasure` → what depends on the erased records
     Monday, 03:00 → `weekly` → everything
 
 Sensors and schedules are off until someone switches them on: in the UI under Automation, or with
@@ -28,6 +29,9 @@ from curation_assets.warehouse import Warehouse
 REASON, FOUND_BY, DATABASE, READS = "curation/reason", "curation/found_by_run", "curation/database", "curation/reads"
 """Tags of a run: manual, new data, drift, schedule or erasure; the run that found the drift; the database it works on; the hash of
 the contents it is to read."""
+
+ERASED_BY = "curation/erased_by"
+"""Tag of a run that builds again what an erasure left: the erasure's id."""
 
 RUN_KEY = "dagster/run_key"
 """Dagster's tag of the key a sensor gave a run."""
@@ -107,7 +111,9 @@ def with_freshness(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefin
     minimum_interval_seconds=60,
     description="Every minute: new or changed files of the sources the database knows are read in and compared with the old.",
 )
-def new_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+def new_data(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
     """A run for new or changed files of the sources the database knows.
 
     The run goes from raw to drift_report. Its key is the hash of the files' contents and of the batches they follow, so the same
@@ -214,7 +220,9 @@ def last_said(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
     minimum_interval_seconds=60,
     description="Where drift_report's check warns: what is out of date is curated again, new concepts go to the experts.",
 )
-def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+def drift(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
     """A run for drift that drift_report's check has warned of, once the run that found it is over.
 
     Where it is killed or fails, it is requested again, `MOST_TRIES` times in all.
@@ -241,7 +249,7 @@ def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Senso
         return dg.SkipReason(f"Run {short} found drift. {said}")
     if said := why_not_now(warehouse):
         return dg.SkipReason(said)
-    in_graph = {asset.to_user_string() for asset in job_assets(context)}
+    in_graph = {asset.to_user_string() for asset in job_assets(context, "recurate_on_drift")}
     affected = [name for name in affected_by(warehouse, found.run_id) if name in in_graph]
     if not affected:
         said = f"Run {short} found drift, and everything was curated anew since; there is no labelling task to send new concepts to."
@@ -254,12 +262,45 @@ def drift(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.Senso
     return dg.SensorResult(run_requests=[request])
 
 
+@dg.sensor(
+    job_name="curate_everything",
+    minimum_interval_seconds=60,
+    description="Where an erasure's rebuilding was cut short or left out: what depends on the erased records is built again.",
+)
+def after_erasure(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
+    """A run for what an erasure left out of date. `curate erase` builds it itself; a kill or --no-rebuild leaves it.
+
+    Where the run is killed or fails, it is requested again, `MOST_TRIES` times in all. Labels are left to the next round, which is
+    a person's decision.
+    """
+    if said := why_not_now(warehouse):
+        return dg.SkipReason(said)
+    fail_the_dead(context.instance, warehouse)
+    left = warehouse.query(LEFT_BY_ERASURE)
+    in_job = {asset.to_user_string() for asset in job_assets(context, "curate_everything")} - {"raw"}
+    stages = [stage for stage in left["stage"] if stage in in_job]
+    if not stages or not warehouse.rows("raw.records"):
+        return dg.SkipReason("No erasure has left anything out of date.")
+    erasure = left["erasure_id"][0]
+    tries, key = context.instance.get_runs(dg.RunsFilter(tags={ERASED_BY: erasure})), f"after-{erasure}"
+    if said := why_not_again(tries, key, until="records are erased anew"):
+        return dg.SkipReason(f"{erasure} left {', '.join(stages)} out of date. {said}")
+    run_key = next_key(tries, key)
+    return dg.SensorResult(
+        run_requests=[request_of(warehouse, stages, "erasure", run_key=run_key, tags={ERASED_BY: erasure})]
+    )
+
+
 @dg.schedule(
     job_name="curate_everything",
     cron_schedule="0 3 * * 1",
     description="Every Monday at 03:00 UTC: reads the known sources once more and curates everything anew.",
 )
-def weekly(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+def weekly(
+    context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.RunRequest | dg.SkipReason:
     """A run of everything that is due, on the sources the database knows."""
     if said := why_not_now(warehouse, waits_for_runs=False):
         return dg.SkipReason(said)
@@ -270,7 +311,9 @@ def weekly(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.Ru
     minimum_interval_seconds=60,
     description="Sends what finished runs have made to $CURATION_OPENLINEAGE, a file or a URL, as OpenLineage events.",
 )
-def openlineage(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+def openlineage(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
     """The events of runs that ended since the last tick, those of the command line too; at first, of none.
 
     The cursor is the run sent last, so where sending fails the next tick begins with the run that failed: for as long as the
@@ -313,7 +356,7 @@ def openlineage(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg
     return dg.SensorResult(skip_reason=" ".join([words, *passed_over]), cursor=cursor)
 
 
-SENSORS, SCHEDULES = [new_data, drift, openlineage], [weekly]
+SENSORS, SCHEDULES = [new_data, drift, after_erasure, openlineage], [weekly]
 
 
 def why_not_now(warehouse: Warehouse, *, waits_for_runs: bool = True) -> str | None:
@@ -336,6 +379,14 @@ UNFINISHED = (
 def unfinished(warehouse: Warehouse) -> str | None:
     """The latest batch that was read in and has not been compared since; None where all have."""
     return warehouse.value(UNFINISHED)
+
+
+LEFT_BY_ERASURE = (
+    "select r.stage, e.erasure_id from (select stage, max(finished_at) as finished_at from ledger.runs group by stage) as r cross join "
+    "(select max_by(run_id, finished_at) as erasure_id, max(finished_at) as erased_at from ledger.runs "
+    "where stage = 'erasure' and rows_dropped > 0) as e where r.finished_at < e.erased_at order by r.finished_at"
+)
+"""The stages that have not run since records were last erased, in the order they last ran in, and that erasure's id."""
 
 
 MADE_SINCE = (
@@ -416,7 +467,7 @@ def database_of(run: dg.DagsterRun) -> str | None:
     return run.tags.get(DATABASE) or (str(Warehouse(database=configured).path) if configured else None)
 
 
-def job_assets(context: dg.SensorEvaluationContext) -> set[dg.AssetKey]:
-    """The assets of recurate_on_drift as the graph has them."""
-    job = context.repository_def.get_job("recurate_on_drift")
+def job_assets(context: dg.SensorEvaluationContext, name: str) -> set[dg.AssetKey]:
+    """The assets of a job as the graph has them."""
+    job = context.repository_def.get_job(name)
     return set(job.asset_layer.selected_asset_keys)

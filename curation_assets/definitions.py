@@ -8,6 +8,7 @@ from curation_assets.checks.expectations import SUITES, expectation_checks
 from curation_assets.checks.gates import experts_agree_enough
 from curation_assets.checks.invariants import invariant_checks
 from curation_assets.pages import ledger_spec
+from curation_assets.resource import WarehouseResource
 from curation_assets.stages.agreement import agreement
 from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.cluster_profiles import cluster_profiles
@@ -26,11 +27,11 @@ from curation_assets.stages.label_queue import label_queue
 from curation_assets.stages.label_report import label_report
 from curation_assets.stages.label_set import label_set
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
 from curation_assets.stages.release import release
-from curation_assets.warehouse import Warehouse
 
 ASSETS = [
     raw,
@@ -49,6 +50,7 @@ ASSETS = [
 ]
 
 LABEL_ASSETS = [
+    lexical_vectors,
     label_task,
     expert_labels,
     agreement,
@@ -77,7 +79,7 @@ defs = dg.Definitions(
     jobs=jobs(JOBS),
     sensors=SENSORS,
     schedules=SCHEDULES,
-    resources={"warehouse": Warehouse()},
+    resources={"warehouse": WarehouseResource()},
     # One process a run: DuckDB's file has one writer, and steps share loaded models.
     executor=dg.in_process_executor,
 )

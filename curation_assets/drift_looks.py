@@ -298,7 +298,9 @@ def looks_at_labels(warehouse: Warehouse, against: Reference, seed: int) -> list
     round (the closest pairs, or the new concept alone), and so does how hard they are: a fall says that the model needs the
     experts, not that the records alone are to blame.
     """
-    if against.since is None or not all(map(warehouse.has_table, ("label_model.models", "expert_labels.items"))):
+    if against.since is None or not all(
+        map(warehouse.has_table, ("label_model.models", "expert_labels.items", "lexical_vectors.ngrams"))
+    ):
         return []
     task = current_task(warehouse)
     named = {"task": task.name, "classes": task.class_names, "since": against.since}

@@ -43,12 +43,14 @@ class Settings(NamedTuple):
     @property
     def sketch(self) -> str:
         """The kind of sketch, as deduped.sketches names it."""
-        return f"{self.words} words, {self.bands} × {self.rows}, seed {self.seed}"
+        from curation_assets.algorithms.minhash import SKETCH_VERSION
+
+        return f"{self.words} words, {self.bands} × {self.rows}, seed {self.seed}, version {SKETCH_VERSION}"
 
     @property
     def of_pairs(self) -> str:
         """All that pairs made earlier must have been made with, in one string."""
-        said = self._asdict()
+        said = self._asdict() | {"sketch": self.sketch}
         return json.dumps({name: said[name] for name in said if name not in ("passages", "instruction_conflicts")})
 
 

@@ -72,7 +72,8 @@ def erase(
     Shows first what that touches, and asks. Leaves tombstones that recognise the records without keeping their text, and a signed
     receipt; marks releases that hold them as withdrawn; builds again what depends on them. A whole source or licence that is erased
     is withdrawn: its new records are refused too, until --allow-again. It need not have a record yet. An id whose record a withdrawal
-    has taken out is refused for good, in the source it was withdrawn from.
+    has taken out is refused for good, in the source it was withdrawn from. What is recognised is the text: an owner's id that comes again
+    with another text is another record, for many exports number theirs anew.
     """
     from curation_assets import erasure, erasure_plan
     from curation_assets.home import dagster_home
@@ -116,7 +117,10 @@ def erase(
             elif rebuild:
                 rebuild_dependents(warehouse, database, receipt)
             else:
-                print("What depends on them is not rebuilt yet, and is not released until then: `curate run` does it.")
+                print(
+                    "What depends on them is not rebuilt yet, and is not released until then: `curate run` does it, or the sensor "
+                    "after_erasure."
+                )
         finally:
             warehouse.release_run()
         if receipt["receipt"]["found_elsewhere"]:
@@ -273,12 +277,13 @@ def rebuild_dependents(warehouse: "Warehouse", database: Path | None, receipt: d
 
     Of the label assets only where one of their tables held a record, and neither the task nor the queue: a round is a person's decision.
     Where a kill cuts this short, or nobody asked for it, the stages count as out of date (sql/release/stages.sql, sql/audit/funnel.sql):
-    `curate funnel` says so, `curate release` refuses, and the next `curate run`, or the schedule `weekly`, builds them again.
+    `curate funnel` says so, `curate release` refuses, and the next `curate run`, the sensor `after_erasure` or the schedule `weekly`
+    builds them again.
     """
     from curation_assets.automation import last_settings
     from curation_assets.cli import execute
     from curation_assets.definitions import ASSETS, LABEL_ASSETS
-    from curation_assets.pages import asset_of
+    from curation_assets.tables import asset_of
 
     ran = set(warehouse.query("select distinct stage from ledger.runs")["stage"])
     of_labels = [asset.key.to_user_string() for asset in LABEL_ASSETS]

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from curation_assets.audit import ask
-from curation_assets.pages import MAIN_TABLES, asset_of
-from curation_assets.tables import column_lineage, tables
+from curation_assets.tables import MAIN_TABLES, asset_of, column_lineage, tables
 from curation_assets.tombstones import TABLE, key, normalised
 from curation_assets.warehouse import Warehouse
 

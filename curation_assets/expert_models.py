@@ -1,6 +1,6 @@
 """Models fitted on the experts' labels: how one is fitted, kept in the database, and used again.
 
-The embedded one, logistic regression on the embeddings, is a row of label_model.models. Fine-tuned ones are folders beside
+The embedded one, logistic regression on embeddings and lexical vectors, is a row of label_model.models. Fine-tuned ones are folders beside
 the database, `<database>.models/TASK/ROUND`, and their row says where.
 """
 
@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 from scipy.special import softmax
 
-from curation_assets.algorithms import label_classifier
+from curation_assets import lexical_store
+from curation_assets.algorithms import label_classifier, lexical
 from curation_assets.algorithms.label_classifier import Classifier
 from curation_assets.labelling.task import Task
 from curation_assets.models.embedders import Embedder, SentenceTransformerEmbedder
@@ -63,7 +64,9 @@ class Pool(NamedTuple):
 
     record_ids: list[str]
     vectors: np.ndarray
-    """float32[records, dimensions], unit rows."""
+    """Their embeddings, float32[records, dimensions], unit rows."""
+    features: np.ndarray
+    """What the embedded model reads: the embedding and the lexical vector beside it, float32[records, dimensions], unit rows."""
 
     def rows(self, record_ids: Sequence[str]) -> np.ndarray:
         """The row of each record, int64, -1 for those that are not in the pool."""
@@ -72,14 +75,15 @@ class Pool(NamedTuple):
 
 
 def pool_of(warehouse: Warehouse) -> Pool:
-    """The records as they are embedded now. Raises StaleError if the embeddings are of other records."""
-    return Pool(*warehouse.vectors())
+    """The records as they are embedded now. Raises StaleError if embeddings are of other records, or lexical vectors missing."""
+    record_ids, vectors = warehouse.vectors()
+    return Pool(record_ids, vectors, lexical.beside(vectors, lexical_store.vectors_of(warehouse)))
 
 
 def embedded_by(warehouse: Warehouse) -> str:
-    """Model and revision of the database's embeddings, in a word: those of another do not go with them."""
+    """The database's embeddings and lexical vectors, in a word: a model fitted on others does not go with them."""
     model, revision, precision, _ = warehouse.query(EMBEDDED_BY).row(0)
-    return f"{model} {revision}-{precision}"
+    return f"{model} {revision}-{precision}, lexical {lexical_store.basis_name(warehouse)}"
 
 
 def embedder_of(warehouse: Warehouse) -> Embedder:
@@ -132,7 +136,7 @@ def fit_embedded(
 ) -> tuple[dict[str, Any], str]:
     """Fit the embedded model on some rows of the pool: its parameters as JSON keeps them, and their hash."""
     fitted = label_classifier.fit(
-        pool.vectors[rows], labels, classes=classes, pool=pool.vectors, prevalence=shares, seed=seed
+        pool.features[rows], labels, classes=classes, pool=pool.features, prevalence=shares, seed=seed
     )
     parameters = {name: value.tolist() for name, value in fitted._asdict().items()}
     return parameters, hashed(parameters)
@@ -170,7 +174,7 @@ def new_folder(warehouse: Warehouse, task: str, number: int) -> Path:
 def probabilities_of(warehouse: Warehouse, model: FittedModel, pool: Pool, rows: np.ndarray) -> np.ndarray:
     """The probabilities a model gives some rows of the pool, float64[rows, classes]."""
     if model.model == EMBEDDED:
-        return label_classifier.probabilities(_classifier(model), pool.vectors[rows]).astype(np.float64)
+        return label_classifier.probabilities(_classifier(model), pool.features[rows]).astype(np.float64)
     ids = [pool.record_ids[row] for row in rows]
     texts = dict(warehouse.query(TEXTS, ids=ids).iter_rows())
     return softmax(_loaded(warehouse, model).logits([texts[one] for one in ids]).astype(np.float64), axis=1)
@@ -182,7 +186,7 @@ def pool_probabilities(warehouse: Warehouse, model: FittedModel, pool: Pool) -> 
     What a fine-tuned model says of a text is computed once, and put away chunk by chunk in predicted_labels.cache.
     """
     if model.model == EMBEDDED:
-        return label_classifier.probabilities(_classifier(model), pool.vectors).astype(np.float64)
+        return label_classifier.probabilities(_classifier(model), pool.features).astype(np.float64)
     if not warehouse.has_table("predicted_labels.cache"):
         warehouse.append("predicted_labels.cache", _cache_rows([], model.revision, np.empty((0, 1))))
     with warehouse.spooled(UNPREDICTED, revision=model.revision) as spool:

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import dagster as dg
 import polars as pl
 
 from curation_assets.algorithms.cleaning import clean
 from curation_assets.progress import logger
 from curation_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 PROBE_CHARS = 24
 """Letters and digits of a text's beginning that are searched for: pages cut texts after 80 characters and escape marks."""
@@ -121,6 +123,8 @@ def _forget(
     """
     if not any((home / folder).exists() for folder in ("history", "dagster.yaml")):
         return Forgotten(0, (), 0, 0, (), ())
+    import dagster as dg
+
     showing: list[str] = []
     assets: list[dg.AssetKey] = []
     if wanted:
@@ -152,7 +156,7 @@ def _forget(
     )
 
 
-def _is_over(record: dg.RunRecord, database: str, before: datetime) -> bool:
+def _is_over(record: "dg.RunRecord", database: str, before: datetime) -> bool:
     """Whether a run is none that is at work now: whoever erases holds the database, so no run on it is."""
     run = record.dagster_run
     if run.is_finished:

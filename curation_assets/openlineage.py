@@ -23,7 +23,7 @@ import dagster as dg
 import requests
 
 from curation_assets import __version__
-from curation_assets.pages import MAIN_TABLES
+from curation_assets.tables import MAIN_TABLES
 from curation_assets.warehouse import OVERRIDES
 
 DESTINATION, API_KEY = "CURATION_OPENLINEAGE", "OPENLINEAGE_API_KEY"

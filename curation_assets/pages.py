@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.tables import column_lineage, tables
+from curation_assets.owners_ids import hide_columns
+from curation_assets.tables import MAIN_TABLES, asset_of, column_lineage, tables
 from curation_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ PREVIEW_CHARS = 80
 ID_CHARS = 8
 NOT_PREVIEWED = (
     "embedding",
+    "lexical_vector",
     "original",
     "cleaned_original",
     "text_hash",
@@ -29,12 +31,9 @@ NOT_PREVIEWED = (
     "has_owner_id",
     "manifest",
 )
+WORDS_OF_RAW = ("text", "label")
+"""Columns of raw.records that hold what somebody wrote. Names that owners give to sources and licences are shown."""
 BLUE, GREY = "#3b6ea8", "#b8b8b8"
-
-
-def asset_of(table: str) -> str:
-    """Name of the asset that builds a table: the table's schema, except for the profiles of clusters."""
-    return "cluster_profiles" if table == "clusters.profiles" else table.split(".")[0]
 
 
 def materialized(
@@ -124,36 +123,13 @@ def _from_other_assets(name: str, column: str, asset: str) -> list[tuple[str, st
     return list(found)
 
 
-MAIN_TABLES = {
-    "raw": "raw.records",
-    "cleaned": "cleaned.records",
-    "deduped": "deduped.records",
-    "contamination": "contamination.matches",
-    "filtered": "filtered.records",
-    "embeddings": "embeddings.vectors",
-    "clusters": "clusters.assignments",
-    "cluster_profiles": "clusters.profiles",
-    "density": "density.scores",
-    "quality_scores": "quality_scores.scores",
-    "curated_set": "curated_set.records",
-    "eval_report": "eval_report.results",
-    "drift_report": "drift_report.looks",
-    "label_task": "label_task.tasks",
-    "expert_labels": "expert_labels.labels",
-    "agreement": "agreement.summary",
-    "label_model": "label_model.rounds",
-    "predicted_labels": "predicted_labels.predictions",
-    "label_queue": "label_queue.items",
-    "label_set": "label_set.records",
-    "label_report": "label_report.figures",
-    "release": "release.releases",
-}
-"""The table each asset is counted by, in flow order."""
-
-
 def preview(warehouse: Warehouse, table: str) -> str:
-    """The first rows of a table as Markdown: the text cut and in front, our ids shortened, what no one reads left out."""
-    columns = [column for column in tables()[table].columns if column not in NOT_PREVIEWED]
+    """The first rows of a table as Markdown: the text cut and in front, our ids shortened, what no one reads left out.
+
+    Of `raw.records` no words are shown: only `cleaned`, which comes after it, finds the personal data in them.
+    """
+    left_out = (*NOT_PREVIEWED, *(WORDS_OF_RAW if table == "raw.records" else ()))
+    columns = [column for column in tables()[table].columns if column not in left_out]
     columns.sort(key=lambda column: (column != "record_id", column != "text"))
     rows = warehouse.head(table, columns, PREVIEW_ROWS)
     ids = [column for column in ("record_id", "batch_id") if column in columns]
@@ -161,7 +137,11 @@ def preview(warehouse: Warehouse, table: str) -> str:
 
 
 def markdown_table(rows: pl.DataFrame) -> str:
-    """A frame as a Markdown table; cells are cut and escaped, so that no text of a record can act as markup."""
+    """A frame as a Markdown table; cells are cut and escaped, so that no text of a record can act as markup.
+
+    E-mail addresses and secrets in owners' ids and file names are masked.
+    """
+    rows = hide_columns(rows)
     header = f"| {' | '.join(rows.columns)} |\n|{'---|' * rows.width}"
     return "\n".join(
         [header, *(f"| {' | '.join(markdown_cell(value) for value in row)} |" for row in rows.iter_rows())]
@@ -203,6 +183,17 @@ def figure(width: float = 6.5, height: float = 3.2) -> tuple["Figure", Any]:
     return drawing, axes
 
 
+def log_scale(axes: Any, *which: str) -> None:
+    """Make axes ("x", "y") logarithmic with plain numbers at their ticks: powers set as formulas take half of a plot's time."""
+    from matplotlib.ticker import LogFormatter
+
+    for name in which:
+        axes.set(**{f"{name}scale": "log"})
+        axis = getattr(axes, f"{name}axis")
+        axis.set_major_formatter(LogFormatter())
+        axis.set_minor_formatter(LogFormatter())
+
+
 def histogram(values: pl.Series, label: str, *, log: bool = False) -> "Figure":
     """A histogram of one measure over records."""
     import numpy as np
@@ -211,11 +202,12 @@ def histogram(values: pl.Series, label: str, *, log: bool = False) -> "Figure":
     data = values.drop_nulls().to_numpy()
     if log:
         data = data[data > 0]
-        axes.set_xscale("log")
+        log_scale(axes, "x")
     if len(data):
         low, high = float(data.min()), float(data.max())
         bins = np.geomspace(low, max(high, low * 1.01), 50) if log else 50
-        axes.hist(data, bins=bins, color=BLUE)
+        axes.hist(data, bins=bins, color=BLUE, histtype="stepfilled")  # one shape to lay out, where bars are 50
+        axes.set_ylim(bottom=0)
     axes.set_xlabel(label)
     axes.set_ylabel("records")
     return drawing

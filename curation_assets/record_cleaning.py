@@ -66,7 +66,9 @@ class CleanedRecord(NamedTuple):
     original: str | None
     """Of a conversation that more than repairs changed: the JSON to read its turns from."""
     findings: list[tuple[str, Finding]]
-    """Part (`text`, or the field and place within it) and what was found there before it was replaced."""
+    """Part (`text`, `label`, or the field and place within it) and what was found there before it was replaced."""
+    label: str | None = None
+    """The owner's label, what was found in it replaced."""
     lost: str | None = None
     """Why nothing is left of it that could be used, as the name of a rule."""
 
@@ -94,9 +96,27 @@ class _Part(NamedTuple):
 
 
 def clean_records(
+    kinds: Sequence[str],
+    texts: Sequence[str],
+    originals: Sequence[str | None],
+    labels: Sequence[str | None],
+    rules: Rules,
+) -> Iterator[CleanedRecord]:
+    """Clean records: their kind, text, for those with turns original JSON, and the owner's label."""
+    different = pl.Series(list({*labels} - {None}), dtype=pl.String)
+    in_labels = {label: pii.find(label, *_patterns(rules)) for label in different.filter(pii.worth_a_look(different))}
+    for label, record in zip(labels, _cleaned(kinds, texts, originals, rules), strict=True):
+        found = in_labels.get(label, [])
+        yield record._replace(
+            label=_redacted(label, found, rules) if found else label,
+            findings=[*record.findings, *(("label", one) for one in found)],
+        )
+
+
+def _cleaned(
     kinds: Sequence[str], texts: Sequence[str], originals: Sequence[str | None], rules: Rules
 ) -> Iterator[CleanedRecord]:
-    """Clean records: their kind, text and, for those with turns, original JSON."""
+    """The records without their labels."""
     cleaned = [
         clean(text, kind, () if kind in CONVERSATIONS else rules.tidy, rules.extractor)
         for kind, text in zip(kinds, texts, strict=True)
@@ -221,12 +241,24 @@ def _unpacked(text: str) -> Any:
 
 
 def _found(parts: Sequence[_Part], rules: Rules) -> Iterator[list[Finding]]:
-    types = [type for type in rules.actions if type != "person"]
+    patterns = _patterns(rules)
     texts = [part.words for part in parts]
     named = rules.names.find(texts) if rules.names is not None and "person" in rules.actions else [[]] * len(texts)
     for part, people in zip(parts, named, strict=True):
-        found = _found_after(part.said_before, part.words, types, rules.regions) if types else []
+        found = _found_after(part.said_before, part.words, *patterns)
         yield pii.without_overlaps([*found, *people]) if people else found
+
+
+def _patterns(rules: Rules) -> tuple[list[str], tuple[str, ...]]:
+    """What is looked for by patterns: types, and countries of phone numbers. Names are a model's, and not looked for in labels."""
+    return [type for type in rules.actions if type != "person"], rules.regions
+
+
+def _redacted(words: str, found: Sequence[Finding], rules: Rules) -> str:
+    """Words with what was found in them masked or pseudonymised, where that is its action."""
+    pseudonymised = [type for type, action in rules.actions.items() if action == "pseudonymise"]
+    acted = [one for one in found if rules.actions[one.type] in ("mask", "pseudonymise")]
+    return pii.redact(words, acted, pseudonymised, rules.key) if acted else words
 
 
 def _found_after(said_before: str, words: str, types: Sequence[str], regions: Sequence[str]) -> list[Finding]:
@@ -249,17 +281,15 @@ def _assembled(
     rules: Rules,
 ) -> CleanedRecord:
     """Put the parts of a record together again, with what was found in them replaced."""
-    pseudonymised = [type for type, action in rules.actions.items() if action == "pseudonymise"]
     renamed: dict[int, tuple[dict[str, Any], dict[str, str]]] = {}
     left: list[str] = []
     is_redacted = is_tidied = False
     for part, found in findings:
-        acted = [one for one in found if rules.actions[one.type] in ("mask", "pseudonymise")]
-        words = pii.redact(part.words, acted, pseudonymised, rules.key) if acted else part.words
+        words = _redacted(part.words, found, rules)
         left.append(words)
         if words == part.before:
             continue
-        is_redacted |= bool(acted)
+        is_redacted |= words != part.words
         is_tidied |= part.words != part.before
         if part.within is None:
             text = words

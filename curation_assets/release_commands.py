@@ -126,8 +126,9 @@ def verify_ledger(database: Path | None, head: str | None) -> None:
 
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
-        problems = audit_chain.verify_ledger(warehouse, head)
-        print("\n".join(audit_chain.ledger_lines(warehouse)))
+        with warehouse.reading():
+            problems = audit_chain.verify_ledger(warehouse, head)
+            print("\n".join(audit_chain.ledger_lines(warehouse)))
     if problems:
         print("\n".join(problems), file=sys.stderr)
         print(f"The ledger is NOT as it was written ({len(problems)} findings).", file=sys.stderr)

@@ -13,11 +13,13 @@ stage's folder is the exception: its rows go to `ledger.decisions`. This module 
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported where SQL is read: most commands need none of it, and it takes a while
+    from sqlglot import exp
     from sqlglot.optimizer.scope import Scope
 
 SQL = Path(__file__).parent / "sql"
@@ -25,12 +27,43 @@ SQL = Path(__file__).parent / "sql"
 DECIDED = ("record_id", "verdict", "rule", "value", "threshold", "matched_record_id")
 """Columns of the temporary relation `decided`: what a stage's decisions.sql returned, for its records.sql to leave out."""
 
+MAIN_TABLES = {
+    "raw": "raw.records",
+    "cleaned": "cleaned.records",
+    "deduped": "deduped.records",
+    "contamination": "contamination.matches",
+    "filtered": "filtered.records",
+    "embeddings": "embeddings.vectors",
+    "clusters": "clusters.assignments",
+    "cluster_profiles": "clusters.profiles",
+    "density": "density.scores",
+    "quality_scores": "quality_scores.scores",
+    "curated_set": "curated_set.records",
+    "eval_report": "eval_report.results",
+    "drift_report": "drift_report.looks",
+    "lexical_vectors": "lexical_vectors.vectors",
+    "label_task": "label_task.tasks",
+    "expert_labels": "expert_labels.labels",
+    "agreement": "agreement.summary",
+    "label_model": "label_model.rounds",
+    "predicted_labels": "predicted_labels.predictions",
+    "label_queue": "label_queue.items",
+    "label_set": "label_set.records",
+    "label_report": "label_report.figures",
+    "release": "release.releases",
+}
+"""The table each asset is counted by, in flow order."""
+
 _INCOMING = re.compile(r"incoming\(([^)]*)\):\s*(.*)")
 _SOURCE = re.compile(r"(\w+\.\w+)\(([^)]*)\)")
 
 
-class Table(NamedTuple):
-    """One file under sql/: the table it builds and what its header and comments say."""
+@dataclass(frozen=True)
+class Table:
+    """One file under sql/: the table it builds and what its header and comments say.
+
+    The select is parsed when its columns or what it reads are asked for: most commands need neither, and parsing all takes half a second.
+    """
 
     name: str
     """schema.table, from the path."""
@@ -46,10 +79,33 @@ class Table(NamedTuple):
     """Columns of the Arrow table Python hands in, if the select reads `incoming`."""
     incoming_from: tuple[tuple[str, str], ...]
     """(table, column) pairs the incoming columns were computed from."""
-    columns: Mapping[str, str]
-    """Column → description."""
-    reads: frozenset[str]
-    """schema.table names the select reads."""
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Column → description. Raises ValueError if the file holds anything but one select."""
+        return {column.alias_or_name: " ".join(column.comments or []).strip() for column in self._query.selects}
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """schema.table names the select reads. Raises ValueError if the file holds anything but one select."""
+        from sqlglot import exp
+
+        common_names = {cte.alias for cte in self._query.find_all(exp.CTE)}
+        return frozenset(
+            f"{table.db}.{table.name}"
+            for table in self._query.find_all(exp.Table)
+            if table.db and table.name not in common_names
+        )
+
+    @cached_property
+    def _query(self) -> "exp.Query":
+        import sqlglot
+        from sqlglot import exp
+
+        statements = sqlglot.parse(self.sql, dialect="duckdb")
+        if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+            raise ValueError(f"{self.path}: expected one select, found {len(statements)} statements")
+        return statements[0]
 
 
 @cache
@@ -66,21 +122,12 @@ def tables() -> dict[str, Table]:
 
 
 def read_table(path: Path) -> Table:
-    """Read one file under sql/ (a table of a stage, a check or an audit query).
-
-    Raises ValueError if the file holds anything but one select, or has no header.
-    """
-    import sqlglot
-    from sqlglot import exp
-
+    """Read one file under sql/ (a table of a stage, a check or an audit query). Raises ValueError if it has no header."""
     sql = path.read_text(encoding="utf-8")
     header = [line[2:].strip() for line in sql.split("\n") if line.startswith("--")]
-    statements = sqlglot.parse(sql, dialect="duckdb")
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query) or not header:
-        raise ValueError(f"{path}: expected a header of `--` lines and one select, found {len(statements)} statements")
-    query = statements[0]
+    if not header:
+        raise ValueError(f"{path}: expected a header of `--` lines before the select")
     prose, params, incoming, incoming_from = _read_header(header)
-    common_names = {cte.alias for cte in query.find_all(exp.CTE)}
     return Table(
         name=f"{path.parent.name.split('_', 1)[-1]}.{path.stem}",
         path=path,
@@ -90,13 +137,12 @@ def read_table(path: Path) -> Table:
         params=params,
         incoming=incoming,
         incoming_from=incoming_from,
-        columns={column.alias_or_name: " ".join(column.comments or []).strip() for column in query.selects},
-        reads=frozenset(
-            f"{table.db}.{table.name}"
-            for table in query.find_all(exp.Table)
-            if table.db and table.name not in common_names
-        ),
     )
+
+
+def asset_of(table: str) -> str:
+    """Name of the asset that builds a table: the table's schema, except for the profiles of clusters."""
+    return "cluster_profiles" if table == "clusters.profiles" else table.split(".")[0]
 
 
 @cache

@@ -22,25 +22,27 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from csv import writer as csv_writer
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
-from dagster_duckdb import DuckDBResource
 from filelock import FileLock, Timeout
-from pydantic import Field
 
 from curation_assets.home import default_database
 from curation_assets.progress import logger
 from curation_assets.tables import SQL, Table, schemas, tables
 
+if TYPE_CHECKING:
+    import dagster as dg
+
+MEMORY_LIMIT = "1GB"
 SECONDS_BEFORE_SAYING_WE_WAIT = 5
 SPOOL_ROWS = 16_384
 SPOOL_BYTES = 32 << 20
@@ -91,14 +93,17 @@ class DatabaseNameError(Exception):
     """The database file has the name of one of the schemas in it, or is no database."""
 
 
-class Warehouse(DuckDBResource):
-    """The DuckDB database of the graph: dagster-duckdb's resource, with a lock, a sure close and one-transaction commits."""
+@dataclass(frozen=True)
+class Warehouse:
+    """The DuckDB database of the graph, with a lock, a sure close and one-transaction commits.
 
-    database: str = Field(
-        default_factory=default_database,
-        description="Path of the DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb.",
-    )
-    memory_limit: str = Field(default="1GB", description="Memory DuckDB may use before it spills to disk.")
+    It knows no Dagster, whose import takes longer than most questions that `curate` asks; resource.py makes it the graph's resource.
+    """
+
+    database: str = field(default_factory=default_database)
+    """Path of the DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb."""
+    memory_limit: str = MEMORY_LIMIT
+    """Memory DuckDB may use before it spills to disk."""
 
     @property
     def path(self) -> Path:
@@ -129,7 +134,6 @@ class Warehouse(DuckDBResource):
         settings = {
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.spool_folder),
-            **self.connection_config,
         }
         with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
             connection = duckdb.connect(str(self.path), read_only=read_only, config=settings)
@@ -232,7 +236,6 @@ class Warehouse(DuckDBResource):
         settings = {
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.spool_folder),
-            **self.connection_config,
         }
         with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
             with duckdb.connect(str(self.path), config=settings) as connection:
@@ -280,7 +283,7 @@ class Warehouse(DuckDBResource):
         self._refuse_other_files()
         with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
             settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder)}
-            connection = duckdb.connect(config={**settings, **self.connection_config})
+            connection = duckdb.connect(config=settings)
             try:
                 quoted = str(self.path).replace("'", "''")  # a path cannot be bound here
                 connection.execute(f"attach '{quoted}' as kept (read_only)")
@@ -455,8 +458,8 @@ class Warehouse(DuckDBResource):
     @contextlib.contextmanager
     def commit(
         self,
-        context: dg.AssetExecutionContext,
-        config: dg.Config,
+        context: "dg.AssetExecutionContext",
+        config: "dg.Config",
         *,
         main: str,
         started: datetime,
@@ -473,7 +476,7 @@ class Warehouse(DuckDBResource):
             commit.write_run_row(run_account(stage, context.run_id, code_version, config), main, started, rows_in)
 
 
-def run_account(stage: str, run_id: str, code_version: str, config: dg.Config) -> dict[str, Any]:
+def run_account(stage: str, run_id: str, code_version: str, config: "dg.Config") -> dict[str, Any]:
     """What ledger.runs keeps of a stage's code and configuration."""
     settings = json.dumps(config.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
     return {
@@ -689,7 +692,7 @@ class Commit:
         question = (SQL / "audit" / "decisions_hash.sql").read_text(encoding="utf-8")
         written = {"run_id": self.run_id, "stage": self.stage, "last": None}
         hashed = self.connection.execute(question, written).fetchall()
-        decisions, decisions_hash = hashed[0][2:] if hashed else (0, None)
+        decisions, decisions_hash = hashed[0][2:4] if hashed else (0, None)
         counted = "select count(*) from ledger.decisions where run_id = $run_id and stage = $stage"
         if decisions != (
             there := self.connection.execute(counted, {"run_id": self.run_id, "stage": self.stage}).fetchall()[0][0]

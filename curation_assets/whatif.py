@@ -4,6 +4,7 @@ Nothing is measured again and nothing is written: the rules that would be others
 """
 
 import difflib
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from curation_assets import overrides
-from curation_assets.stages.filtered import RULE_SETS, FilteredConfig, filtered, measurement
+from curation_assets.filter_rules import RULE_SETS, RuleSettings, measurement
 from curation_assets.tables import SQL, tables
 from curation_assets.warehouse import StaleError, Warehouse
 
@@ -54,14 +55,16 @@ def ask(warehouse: Warehouse, given: Sequence[str], examples: int = 3) -> Answer
         StaleError: filtered has not run, or its signals are an older version's or of records as they were before deduped last ran.
 
     """
-    now, then = _configs(warehouse, given)
-    rules_now = warehouse.draft("filtered.rules", **now.rule_params())
-    rules_then = warehouse.draft("filtered.rules", **then.rule_params())
+    with warehouse.reading():
+        now, then = _configs(warehouse, given)
+        rules_now = warehouse.draft("filtered.rules", **now.rule_params())
+        rules_then = warehouse.draft("filtered.rules", **then.rule_params())
+        supposed = {name: rows for name, rows in NO_CLUSTERS.items() if not warehouse.has_table(name)}
+        overridden = overrides.in_force(warehouse)["record_id"].to_list()
+        kept = warehouse.rows("filtered.records")
     changed = _changed(now, then, rules_now, rules_then)
-    supposed = {"filtered.rules": rules_then.filter(pl.col("rule").is_in(changed))}
-    supposed |= {name: rows for name, rows in NO_CLUSTERS.items() if not warehouse.has_table(name)}
+    supposed["filtered.rules"] = rules_then.filter(pl.col("rule").is_in(changed))
     params = {"short_text_median_words": then.short_text_median_words, "languages": then.languages}
-    overridden = overrides.in_force(warehouse)["record_id"].to_list()
     derived = {"whatif.decisions": (tables()["filtered.decisions"].sql, params)}
     with warehouse.supposing(supposed, derived) as query:
         changes = query(_sql("whatif_records"), changed=changed, overridden=overridden)
@@ -70,10 +73,10 @@ def ask(warehouse: Warehouse, given: Sequence[str], examples: int = 3) -> Answer
     shown = chosen.join(texts.drop("source"), on="record_id", maintain_order="left")
     settings = [
         (name, getattr(now, name), getattr(then, name))
-        for name in FilteredConfig.model_fields
+        for name in RuleSettings.model_fields
         if getattr(now, name) != getattr(then, name)
     ]
-    return Answer(settings, warehouse.rows("filtered.records"), changes, shown)
+    return Answer(settings, kept, changes, shown)
 
 
 def lines(answer: Answer) -> list[str]:
@@ -124,7 +127,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig, FilteredConfig]:
+def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[RuleSettings, RuleSettings]:
     """How filtered was set when it last ran, and how it is supposed to be set."""
     if warehouse.path.exists() and not warehouse.has_table("filtered.signals"):
         raise StaleError(
@@ -134,29 +137,18 @@ def _configs(warehouse: Warehouse, given: Sequence[str]) -> tuple[FilteredConfig
         "select config::varchar as config, notes ->> 'signals_of' as signals_of from ledger.runs where stage = 'filtered' "
         "order by finished_at desc limit 1"
     ).iter_rows(named=True)
-    missing = set(tables()["filtered.signals"].columns) - set(
-        warehouse.query(
-            "select column_name from information_schema.columns where table_schema = 'filtered' and table_name = 'signals'"
-        )["column_name"].to_list()
-    )
-    if missing:
-        raise StaleError(
-            f"filtered.signals was measured by an older version and lacks {len(missing)} signals: run `curate run --select filtered` first."
-        )
     measured = (last["signals_of"] or "").split(", toxicity by")[0]
-    if measured != measurement(warehouse, filtered.code_versions_by_key[filtered.key]):
+    if measured != measurement(warehouse):
         raise StaleError(
             "filtered.signals is of records as they were before deduped last ran, or was measured by another version: "
             "`curate run --select filtered` measures them again first."
         )
-    kept = {
-        name: value for name, value in yaml.safe_load(last["config"]).items() if name in FilteredConfig.model_fields
-    }
-    now = FilteredConfig(**kept)
+    kept = {name: value for name, value in json.loads(last["config"]).items() if name in RuleSettings.model_fields}
+    now = RuleSettings(**kept)
     rules = _every_rule(warehouse, now)
     supposed = dict(_setting(rules, one) for one in given)
     try:
-        then = FilteredConfig(**{**kept, **supposed})
+        then = RuleSettings(**{**kept, **supposed})
     except ValidationError as error:
         problem = error.errors()[0]
         raise WhatIfError(f"{problem['loc'][0] if problem['loc'] else 'filtered'}: {problem['msg']}.") from error
@@ -174,16 +166,16 @@ def _setting(rules: pl.DataFrame, given: str) -> tuple[str, Any]:
             f"--set {given!r} has no value; write it as {name}=0.5, or {name}=null to switch the rule off."
         )
     of_rules = dict(rules.select("rule", "setting").iter_rows())
-    field = {**{field: field for field in FilteredConfig.model_fields}, **of_rules}.get(name)
+    field = {**{field: field for field in RuleSettings.model_fields}, **of_rules}.get(name)
+    if name == "toxicity_examples":
+        raise WhatIfError(
+            "toxicity_examples cannot be supposed: another classifier must measure the records again; run filtered."
+        )
     if field is None:
-        near = difflib.get_close_matches(name, [*FilteredConfig.model_fields, *of_rules], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*RuleSettings.model_fields, *of_rules], n=3, cutoff=0.5)
         raise WhatIfError(
             f"filtered has no rule and no setting {name!r}"
             + (f"; near it are {', '.join(near)}." if near else "; `curate sql 'from filtered.rules'` lists the rules.")
-        )
-    if field == "toxicity_examples":
-        raise WhatIfError(
-            "toxicity_examples cannot be supposed: another classifier must measure the records again; run filtered."
         )
     try:
         return field, yaml.safe_load(value)
@@ -191,13 +183,13 @@ def _setting(rules: pl.DataFrame, given: str) -> tuple[str, Any]:
         raise WhatIfError(f"--set {given!r}: the value is no number, list or null.") from error
 
 
-def _every_rule(warehouse: Warehouse, config: FilteredConfig) -> pl.DataFrame:
+def _every_rule(warehouse: Warehouse, config: RuleSettings) -> pl.DataFrame:
     """All rules there are, whatever is switched on: every bound that is null is taken to be 0."""
     params = {name: 0 if value is None else value for name, value in config.rule_params().items()}
     return warehouse.draft("filtered.rules", **(params | {"rule_sets": list(RULE_SETS), "languages": ["und"]}))
 
 
-def _is_heard(rules: pl.DataFrame, then: FilteredConfig, setting: str) -> None:
+def _is_heard(rules: pl.DataFrame, then: RuleSettings, setting: str) -> None:
     """Refuse a bound of a rule that would not be asked."""
     of = rules.filter(pl.col("setting") == setting)
     for rule, rule_set in of.select("rule", "rule_set").iter_rows():
@@ -208,7 +200,7 @@ def _is_heard(rules: pl.DataFrame, then: FilteredConfig, setting: str) -> None:
             )
 
 
-def _changed(now: FilteredConfig, then: FilteredConfig, rules_now: pl.DataFrame, rules_then: pl.DataFrame) -> list[str]:
+def _changed(now: RuleSettings, then: RuleSettings, rules_now: pl.DataFrame, rules_then: pl.DataFrame) -> list[str]:
     """Names of the rules that decide otherwise, come or go."""
     if now.short_text_median_words != then.short_text_median_words:
         return sorted({*rules_now["rule"], *rules_then["rule"]})

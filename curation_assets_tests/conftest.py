@@ -2,15 +2,22 @@
 
 import json
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 import pytest
+from filelock import FileLock
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from curation_assets.warehouse import Warehouse
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
@@ -19,9 +26,33 @@ settings.load_profile("curation_assets")
 
 collect_ignore = ["models/write_gguf.py"]  # runs in another environment, which has the package gguf
 
+LONG = (
+    "test_pipeline",
+    "test_drift_report",
+    "test_warehouse",
+    "test_label_round",
+    "test_release",
+    "test_blaming",
+    "test_erasure",
+    "test_automation",
+    "test_overrides",
+    "test_cleaned",
+)
+"""Files begun first. pytest-xdist would begin with the files of many tests, and these few long ones at the end, several on one worker
+while the others have nothing left."""
+
 EXIT_STATUS = pytest.StashKey[int]()
 INSTANCE = pytest.StashKey[dg.DagsterInstance]()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # pytest-xdist takes the files in the order of collection
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 def pytest_runtest_setup(item):
@@ -63,6 +94,7 @@ def materialize(warehouse, ops: dict, selection: list[str] | None = None, **opti
     """Run assets (those of curate_everything by default) with their checks, as `curate run` does, on an instance of its own."""
     from curation_assets.cli import job_of, selected_assets
 
+    ops = with_given_precision(ops)
     keys = {dg.AssetKey(name) for name in selection} if selection else selected_assets(None)
     names = {key.to_user_string() for key in keys}
     options.setdefault(
@@ -79,8 +111,9 @@ def materialize(warehouse, ops: dict, selection: list[str] | None = None, **opti
     )
 
 
-def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> None:
+def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> dg.ExecuteInProcessResult:
     """Run assets without their checks, which take half of the time: for what a test stands on and others test."""
+    ops = with_given_precision(ops)
     assets = [getattr(import_module(f"curation_assets.stages.{name}"), name) for name in selection]
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(
@@ -94,24 +127,47 @@ def materialize_unchecked(warehouse, ops: dict, selection: list[str]) -> None:
         )
     warehouse.release_run()
     assert result.success
+    return result
+
+
+def with_given_precision(ops: dict) -> dict:
+    """Embed in float32 unless a test says otherwise: the self-test, which a new database asks otherwise, takes longer than a few texts."""
+    return ops | {"embeddings": {"precision": "fp32"} | ops.get("embeddings", {})}
+
+
+def built_once(tmp_path_factory, name: str, build: Callable[["Warehouse"], None]) -> "Warehouse":
+    """A database of this process's own: built by the first of pytest's workers that needs it, copied by the others."""
+    from curation_assets.warehouse import Warehouse
+
+    warehouse = Warehouse(database=str(tmp_path_factory.mktemp(name) / "curation.duckdb"))
+    base = tmp_path_factory.getbasetemp()
+    kept = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}.duckdb"
+    with FileLock(f"{kept}.lock"):
+        if kept.exists():
+            shutil.copy(kept, warehouse.path)
+        else:
+            build(warehouse)
+            warehouse.release_run()
+            shutil.copy(warehouse.path, kept.with_suffix(".part"))
+            kept.with_suffix(".part").replace(kept)
+    return warehouse
 
 
 @pytest.fixture(scope="session")
 def curated(tmp_path_factory):
     """A warehouse after one run of the whole graph over a few hundred real texts of this Python environment."""
-    from curation_assets.warehouse import Warehouse
 
-    warehouse = Warehouse(database=str(tmp_path_factory.mktemp("curated") / "curation.duckdb"))
-    source = {"name": "python_environment", "path": "python_environment", "max_records": 500}
-    ops = {
-        "raw": {"sources": [source]},
-        "curated_set": {"budget_records": 60},
-        "eval_report": {"token_budget": 8_000, "vocabulary": 512, "target": "python_environment/stdlib/*"},
-    }
-    result = materialize(warehouse, ops)
-    warehouse.release_run()
-    assert result.success
-    return warehouse
+    def build(warehouse):
+        source = {"name": "python_environment", "path": "python_environment", "max_records": 500}
+        ops = {
+            "raw": {"sources": [source]},
+            "embeddings": {"precision": None},
+            "curated_set": {"budget_records": 60},
+            "eval_report": {"token_budget": 8_000, "vocabulary": 512, "target": "python_environment/stdlib/*"},
+        }
+        assert materialize(warehouse, ops).success
+
+    return built_once(tmp_path_factory, "curated", build)
 
 
 @pytest.fixture(scope="session")
@@ -132,15 +188,15 @@ def headlines_embedded(tmp_path_factory):
     """A warehouse with 320 planted headlines read and embedded, and the true class of each record."""
     from planted_headlines import headlines, save
 
-    from curation_assets.warehouse import Warehouse
-
-    folder = tmp_path_factory.mktemp("headlines")
-    warehouse = Warehouse(database=str(folder / "curation.duckdb"))
     rows = headlines(320)
-    source = {"name": "headlines", "path": str(save(rows, folder / "headlines.jsonl")), "license": "CC0-1.0"}
-    materialize_unchecked(
-        warehouse, {"raw": {"sources": [source]}}, ["raw", "cleaned", "deduped", "filtered", "embeddings"]
-    )
+
+    def build(warehouse):
+        path = save(rows, warehouse.path.with_name("headlines.jsonl"))
+        sources = [{"name": "headlines", "path": str(path), "license": "CC0-1.0"}]
+        stages = ["raw", "cleaned", "deduped", "filtered", "embeddings"]
+        materialize_unchecked(warehouse, {"raw": {"sources": sources}}, stages)
+
+    warehouse = built_once(tmp_path_factory, "headlines", build)
     kinds = {row["id"]: row["kind"] for row in rows}
     records = warehouse.query("select record_id, source_record_id from filtered.records")
     return warehouse, {record: kinds[owner] for record, owner in records.iter_rows()}
@@ -149,8 +205,6 @@ def headlines_embedded(tmp_path_factory):
 @pytest.fixture
 def pool(headlines_embedded, tmp_path):
     """A copy of the embedded headlines to label, and the true classes."""
-    import shutil
-
     from curation_assets.warehouse import Warehouse
 
     base, truth = headlines_embedded
@@ -196,37 +250,36 @@ VICTIM = f"{TOKENS[0]} {sentence(1000)} {TOKENS[1]} {sentence(1001)} {TOKENS[2]}
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory):
     """A database after a whole run, a release and some labels, with one record, its copy, its near-duplicate and one made from it."""
-    from curation_assets.warehouse import Warehouse
+    victim_id = "select record_id from raw.records where source_record_id = 'victim-1'"
 
-    folder = tmp_path_factory.mktemp("planted")
-    rows = [{"id": f"owner-{n}", "text": f"{sentence(n)} {sentence(n + 500)}"} for n in range(60)]
-    rows.append({"id": "victim-1", "text": VICTIM})
-    rows.append({"id": "near-1", "text": VICTIM.replace(TOKENS[2], "and so on")})
-    rows.append({"id": "made-1", "text": f"{sentence(2000)} {sentence(2001)}", "derived_from": "victim-1"})
-    lines = [*map(json.dumps, rows), '{"id": "broken", "text": "' + VICTIM]
-    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "others.jsonl").write_text(json.dumps({"id": "copy-1", "text": VICTIM.upper() + "  "}) + "\n")
-    warehouse = Warehouse(database=str(folder / "planted.duckdb"))
-    licenses = {"texts": "CC-BY-4.0", "others": HOSTILE}
-    sources = [
-        {"name": name, "path": str(folder / f"{name}.jsonl"), "license": license} for name, license in licenses.items()
-    ]
-    ops = {
-        "raw": {"sources": sources},
-        "deduped": {},
-        "filtered": {"rule_sets": []},
-        "curated_set": {"budget_records": 61},
-        "eval_report": {"token_budget": 2_000, "vocabulary": 512},
-    }
-    ops = {name: config for name, config in ops.items() if config}
-    assert materialize(warehouse, ops).success
-    assert materialize(warehouse, {}, ["release"]).success
-    victim = warehouse.value("select record_id from raw.records where source_record_id = 'victim-1'")
-    warehouse.append(
-        "expert_labels.labels", pl.DataFrame([label(victim, "l-1"), label("another", "l-2")], infer_schema_length=None)
-    )
-    warehouse.release_run()
-    return warehouse, victim
+    def build(warehouse):
+        folder = warehouse.path.parent
+        rows = [{"id": f"owner-{n}", "text": f"{sentence(n)} {sentence(n + 500)}"} for n in range(60)]
+        rows.append({"id": "victim-1", "text": VICTIM})
+        rows.append({"id": "near-1", "text": VICTIM.replace(TOKENS[2], "and so on")})
+        rows.append({"id": "made-1", "text": f"{sentence(2000)} {sentence(2001)}", "derived_from": "victim-1"})
+        lines = [*map(json.dumps, rows), '{"id": "broken", "text": "' + VICTIM]
+        (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / "others.jsonl").write_text(json.dumps({"id": "copy-1", "text": VICTIM.upper() + "  "}) + "\n")
+        licenses = {"texts": "CC-BY-4.0", "others": HOSTILE}
+        sources = [
+            {"name": name, "path": str(folder / f"{name}.jsonl"), "license": license}
+            for name, license in licenses.items()
+        ]
+        ops = {
+            "raw": {"sources": sources},
+            "filtered": {"rule_sets": []},
+            "curated_set": {"budget_records": 61},
+            "eval_report": {"token_budget": 2_000, "vocabulary": 512},
+        }
+        assert materialize(warehouse, ops).success
+        assert materialize(warehouse, {}, ["release"]).success
+        victim = warehouse.value(victim_id)
+        labels = [label(victim, "l-1"), label("another", "l-2")]
+        warehouse.append("expert_labels.labels", pl.DataFrame(labels, infer_schema_length=None))
+
+    warehouse = built_once(tmp_path_factory, "planted", build)
+    return warehouse, warehouse.value(victim_id)
 
 
 def label(record_id: str, label_id: str) -> dict:

@@ -116,7 +116,7 @@ def pool_of(warehouse):
 def build(warehouse, *stages, crowd_labels=True, ops=None):
     """Materialize the task and some stages of labelling, with their checks; return the run's result."""
     task = {"label_task": TASK | {"crowd_labels": crowd_labels}}
-    result = materialize(warehouse, task | (ops or {}), ["label_task", *stages])
+    result = materialize(warehouse, task | (ops or {}), ["label_task", "lexical_vectors", *stages])
     assert result.success
     return result
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import HOSTILE, TOKENS, VICTIM, label, materialize, materialize_unchecked
 from typer.testing import CliRunner
 
-from curation_assets import audit, audit_report, audit_sets, erasure
+from curation_assets import audit, audit_report, audit_sections, audit_sets, erasure
 from curation_assets.cli import app
 from curation_assets.command_line import NOT_FOUND, USAGE
 from curation_assets.erasure_plan import Request, plan
@@ -157,7 +157,7 @@ def test_the_report_on_a_release_says_what_was_when_it_was_made(tmp_path):
         )
         connection.execute("create table eval_report.summary as select 'all' as slice, 'It helps now.' as verdict")
     then = sections()
-    assert audit_report.NOT_THEN not in str(then)
+    assert audit_sections.NOT_THEN not in str(then)
     assert "keep: email" in then["Personal data"]["paragraphs"][1]
 
     run(2, "mask", ["cleaned"], "second_benchmark")
@@ -171,14 +171,14 @@ def test_the_report_on_a_release_says_what_was_when_it_was_made(tmp_path):
     now = sections()
     told = now["Personal data"]["paragraphs"]
     assert told[1] == then["Personal data"]["paragraphs"][1]
-    assert f"found, {audit_report.NOT_THEN}: 2 places" in told[0]
+    assert f"found, {audit_sections.NOT_THEN}: 2 places" in told[0]
     assert [row[1] for row in now["Personal data"]["tables"][0]["rows"]] == ["mask"]
-    assert audit_report.NOT_THEN in now["Personal data"]["tables"][0]["title"]
+    assert audit_sections.NOT_THEN in now["Personal data"]["tables"][0]["title"]
     assert now["Evaluation"]["paragraphs"] == ["It helped then."]
     assert [row[3] for row in now["Human labels"]["tables"][0]["rows"]] == [1]
     assert "first_benchmark" in now["Contamination by benchmarks"]["paragraphs"][0]
     assert "second_benchmark" not in now["Contamination by benchmarks"]["paragraphs"][0]
-    assert audit_report.NOT_THEN in now["Contamination by benchmarks"]["tables"][0]["title"]
+    assert audit_sections.NOT_THEN in now["Contamination by benchmarks"]["tables"][0]["title"]
     assert now["Duplicates merged"]["paragraphs"] == ["1 records were merged into one that says the same."]
     assert any("lid.176" in limit for limit in now["Known limits"]["paragraphs"])
 

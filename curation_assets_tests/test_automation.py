@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
 
-from curation_assets import automation, watching
+from curation_assets import automation, erasure, erasure_plan, watching
 from curation_assets.automation import DATABASE, FOUND_BY, INCOMING, OUT_OF_DATE, REASON
 from curation_assets.definitions import JOBS, defs
 from curation_assets.readers import Source
@@ -411,6 +411,28 @@ def test_drift_has_what_is_out_of_date_curated_again_and_once(drifted, instance)
                 {"stage": stage},
             )
     assert automation.affected_by(warehouse, late) == []
+
+
+def test_what_an_erasure_left_is_built_again_once(warehouse, instance, tmp_path):
+    write(tmp_path / "notes.jsonl", texts(12))
+    sources = [{"name": "notes", "path": str(tmp_path / "notes.jsonl")}]
+    stages, ops = ["raw", "cleaned", "deduped"], {"raw": {"sources": sources}, "deduped": {"min_jaccard": 0.93}}
+    run(warehouse, instance, stages, ops)
+    assert "No erasure" in said(tick(automation.after_erasure, warehouse, instance))
+    [record] = warehouse.query("select record_id from raw.records limit 1")["record_id"]
+    receipt = erasure.erase(warehouse, erasure_plan.plan(warehouse, erasure_plan.Request(ids=(record,))))
+    assert "is at work" in said(
+        tick(automation.after_erasure, warehouse, instance)
+    )  # the command builds it again itself
+    warehouse.release_run()
+
+    [request] = tick(automation.after_erasure, warehouse, instance).run_requests  # as after a kill
+    assert request.tags[REASON] == "erasure"
+    assert request.tags[automation.ERASED_BY] == receipt["receipt"]["erasure_id"]
+    assert [key.to_user_string() for key in request.asset_selection] == ["cleaned", "deduped"]
+    assert request.run_config["ops"]["deduped"]["config"]["min_jaccard"] == 0.93
+    run(warehouse, instance, ["cleaned", "deduped"], reason="erasure")
+    assert not tick(automation.after_erasure, warehouse, instance).run_requests
 
 
 def test_every_week_everything_is_curated_with_the_settings_it_had(curated, instance):

@@ -9,8 +9,7 @@ import pytest
 
 from curation_assets import stages
 from curation_assets.definitions import JOBS, defs
-from curation_assets.pages import MAIN_TABLES, asset_of
-from curation_assets.tables import DECIDED, SQL, column_lineage, read_table, tables
+from curation_assets.tables import DECIDED, MAIN_TABLES, SQL, asset_of, column_lineage, read_table, tables
 
 GRAPH = {asset.key.to_user_string(): asset for assets in JOBS.values() for asset in assets}
 FROM_THE_LAST_ROUND = {

@@ -20,8 +20,8 @@ from openlineage.client.serde import Serde
 
 from curation_assets import automation, openlineage
 from curation_assets.definitions import JOBS
-from curation_assets.pages import MAIN_TABLES, asset_of, lineage
-from curation_assets.tables import tables
+from curation_assets.pages import lineage
+from curation_assets.tables import MAIN_TABLES, asset_of, tables
 
 SECRET = "Marigold zeppelins"
 ASSETS = ["raw", "cleaned", "deduped"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 
 import pytest
 from conftest import materialize_unchecked
@@ -17,8 +18,9 @@ STAGES = ["raw", "cleaned", "deduped", "filtered"]
 STORY = "On the first morning of the fair the baker of the village opened her door to find the whole square white and nobody about."
 
 
-@pytest.fixture
-def corpus(tmp_path):
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    """A database with six texts up to filtered, and its settings."""
     texts = {
         "short": "Too short.",
         "fine": f"{STORY} She swept the step and lit the lamp, for the bread had to be sold on that day and on no other. "
@@ -28,9 +30,21 @@ def corpus(tmp_path):
         "twin": "Exactly the same words as its twin has.",
         "twin-too": "Exactly the same words as its twin has.",
     }  # fmt: skip
-    source = tmp_path / "texts.jsonl"
+    folder = tmp_path_factory.mktemp("overrides")
+    source = folder / "texts.jsonl"
     source.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
-    return {"raw": {"sources": [{"name": "texts", "path": str(source)}]}, "filtered": {"rule_sets": ["gopher_quality"]}}
+    ops = {"raw": {"sources": [{"name": "texts", "path": str(source)}]}, "filtered": {"rule_sets": ["gopher_quality"]}}
+    warehouse = Warehouse(database=str(folder / "curation.duckdb"))
+    materialize_unchecked(warehouse, ops, STAGES)
+    return warehouse, ops
+
+
+@pytest.fixture
+def corpus(read, warehouse):
+    """Fill the test's database with a copy of it; gives the settings."""
+    built, ops = read
+    shutil.copy(built.path, warehouse.path)
+    return deepcopy(ops)
 
 
 def said(warehouse, *arguments):
@@ -43,7 +57,7 @@ def kept(warehouse, stage="filtered"):
 
 def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, corpus, tmp_path):
     corpus["filtered"]["short_text_median_words"] = 0
-    materialize_unchecked(warehouse, corpus, STAGES)
+    materialize_unchecked(warehouse, corpus, ["filtered"])
     before = kept(warehouse)
     assert "short" not in before and "fine" in before
     warehouse.release_run()
@@ -88,11 +102,9 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
 def test_a_kept_record_survives_its_near_duplicates_and_its_twin_but_the_same_words_are_never_kept_twice(
     warehouse, corpus
 ):
-    materialize_unchecked(warehouse, corpus, STAGES)
     lost = {"copy", "copied", "twin", "twin-too"} - kept(warehouse, "deduped")
     assert len(lost) == 2
     near, twin = sorted(lost)
-    warehouse.release_run()
     for record in lost:
         assert said(warehouse, record, "keep", "--reason", "this one").exit_code == 0
     materialize_unchecked(warehouse, corpus, STAGES)
@@ -103,9 +115,7 @@ def test_a_kept_record_survives_its_near_duplicates_and_its_twin_but_the_same_wo
 
 
 def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
-    materialize_unchecked(warehouse, corpus, STAGES)
     survivor = min({"twin", "twin-too"} & kept(warehouse, "deduped"))
-    warehouse.release_run()
     assert said(warehouse, survivor, "drop", "--reason", "not this one").exit_code == 0
     for selection in (["deduped"], STAGES):  # also where cleaned has not run since
         materialize_unchecked(warehouse, corpus, selection)
@@ -145,16 +155,12 @@ def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path)
     ],
 )
 def test_what_cannot_be_entered_is_said_and_changes_nothing(warehouse, corpus, arguments, told, code):
-    materialize_unchecked(warehouse, corpus, ["raw"])
-    warehouse.release_run()
     result = said(warehouse, *arguments)
     assert (result.exit_code, told in " ".join(result.output.replace("│", " ").split())) == (code, True), result.output
     assert not len(overrides.in_force(warehouse))
 
 
 def test_a_file_of_verdicts_is_taken_whole_or_not_at_all(warehouse, corpus, tmp_path):
-    materialize_unchecked(warehouse, corpus, ["raw"])
-    warehouse.release_run()
     table = tmp_path / "verdicts.csv"
     table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,\n")
     assert "needs a reason" in said(warehouse, "--file", str(table)).output

@@ -10,10 +10,9 @@ from conftest import materialize
 from curation_assets import audit
 from curation_assets.checks.invariants import asset_of_check, invariant_check
 from curation_assets.definitions import ASSETS
-from curation_assets.pages import asset_of
 from curation_assets.stages.curated_set import CANDIDATES, select
 from curation_assets.stages.curated_set_config import CuratedSetConfig
-from curation_assets.tables import SQL, read_table, tables
+from curation_assets.tables import SQL, asset_of, read_table, tables
 from curation_assets.warehouse import StaleError, Warehouse
 
 DECIDING = {"cleaned": "raw", "deduped": "cleaned", "filtered": "deduped", "curated_set": "filtered"}

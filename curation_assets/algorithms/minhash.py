@@ -23,6 +23,9 @@ from curation_assets.algorithms.shingles import Shingles, shingle, shingle_slabs
 MAX_COMPARISONS = 10_000
 """Kept records a record is compared with at most (ours): a bound on time where very many resemble each other just below the threshold."""
 
+SKETCH_VERSION = 2
+"""Sketches that were kept are of use only beside those of the same version: raised whenever what a text's keys are changes."""
+
 _RECORDS_AT_A_TIME = 65_536  # sketches live only until their band keys are made
 
 _HASHES = types.Array(types.uint64, 1, "C", readonly=True)
@@ -434,18 +437,13 @@ def _keys(shingles: Shingles, order: np.ndarray, bands: int, rows: int, seed: in
 
 def _buckets(keys: np.ndarray) -> np.ndarray:
     """Return int32[bands, n]: equal keys of a band get the same number, unlike any of another band; a key that stands alone gets -1."""
-    buckets = np.empty(keys.shape, np.int32)
-    numbers = 0
-    for band, band_buckets in zip(keys, buckets, strict=True):
-        order = np.argsort(band)
-        ordered = band[order]
-        repeats = ordered[1:] == ordered[:-1]
-        is_shared = np.append(repeats, False) | np.insert(repeats, 0, False) if len(band) else np.empty(0, bool)
-        is_first = is_shared.copy()
-        is_first[1:] &= ~repeats
-        band_buckets[order] = np.where(is_shared, numbers - 1 + np.cumsum(is_first), -1)
-        numbers += int(is_first.sum())
+    buckets = np.full(keys.shape, -1, np.int32)
+    _fill_buckets(np.ascontiguousarray(keys), np.full(_power_of_two(2 * keys.shape[1]), -1, np.int32), buckets)
     return buckets
+
+
+def _power_of_two(at_least: int) -> int:
+    return 1 << max(at_least - 1, 1).bit_length()
 
 
 def _bucket_starts(buckets: np.ndarray) -> np.ndarray:
@@ -469,6 +467,16 @@ def _odd_sketches(shingles: Shingles, rows: np.ndarray) -> tuple[np.ndarray, np.
     return odd, offsets
 
 
+@njit(inline="always")
+def _upper(shingle: np.uint64) -> np.uint32:
+    return np.uint32(shingle >> np.uint64(32))
+
+
+@njit(inline="always")
+def _permuted(a: np.uint32, x: np.uint32, b: np.uint32) -> np.uint32:
+    return np.uint32(np.uint32(a * x) + b)
+
+
 @njit(
     types.void(
         _HASHES, _INTS, _INTS,
@@ -488,11 +496,47 @@ def _sketch(
     length = len(multiply)
     for i in range(len(records)):
         signature = signatures[i]
-        for place in range(offsets[records[i]], offsets[records[i] + 1]):
-            x = np.uint32(hashes[place] >> np.uint64(32))
+        first, last = offsets[records[i]], offsets[records[i] + 1]
+        place = first
+        while place < last:
+            # Eight shingles for one reading and writing of the signature; at the end the last one stands for those that lack.
+            x_1, x_2, x_3, x_4, x_5, x_6, x_7, x_8 = (
+                _upper(hashes[place]), _upper(hashes[min(place + 1, last - 1)]),
+                _upper(hashes[min(place + 2, last - 1)]), _upper(hashes[min(place + 3, last - 1)]),
+                _upper(hashes[min(place + 4, last - 1)]), _upper(hashes[min(place + 5, last - 1)]),
+                _upper(hashes[min(place + 6, last - 1)]), _upper(hashes[min(place + 7, last - 1)]),
+            )  # fmt: skip
             for k in range(length):
-                value = np.uint32(np.uint32(multiply[k] * x) + add[k])
-                signature[k] = min(signature[k], value)
+                a, b = multiply[k], add[k]
+                least_1 = min(min(_permuted(a, x_1, b), _permuted(a, x_2, b)), min(_permuted(a, x_3, b), _permuted(a, x_4, b)))
+                least_2 = min(min(_permuted(a, x_5, b), _permuted(a, x_6, b)), min(_permuted(a, x_7, b), _permuted(a, x_8, b)))
+                signature[k] = min(signature[k], min(least_1, least_2))
+            place += 8
+
+
+@njit(
+    types.void(types.Array(types.uint64, 2, "C", readonly=True), types.int32[::1], types.int32[:, ::1]), cache=True, nogil=True
+)
+def _fill_buckets(keys: np.ndarray, table: np.ndarray, buckets: np.ndarray) -> None:
+    """Number the keys of each band that more than one record has; `table`, all -1, is for the first record of each key."""
+    bands, n = keys.shape
+    last = np.uint64(len(table) - 1)
+    numbers = 0
+    for band in range(bands):
+        table[:] = -1
+        for this in range(n):
+            key = keys[band, this]
+            slot = (key ^ (key >> np.uint64(32))) & last
+            while table[slot] >= 0 and keys[band, table[slot]] != key:
+                slot = (slot + np.uint64(1)) & last
+            first = table[slot]
+            if first < 0:
+                table[slot] = this
+                continue
+            if buckets[band, first] < 0:
+                buckets[band, first] = numbers
+                numbers += 1
+            buckets[band, this] = buckets[band, first]
 
 
 @njit(types.float64(_HASHES, _HASHES, types.float64), cache=True, nogil=True)

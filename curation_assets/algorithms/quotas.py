@@ -9,17 +9,28 @@ import numpy as np
 class Allocation(NamedTuple):
     """What each of g groups may take, in records or tokens.
 
-    ``budgets`` int64[g]; ``asked`` float64[g]: its share of the whole budget; ``is_short`` bool[g]: it holds less than
-    its share.
+    ``budgets`` int64[g], beside what is taken already; ``asked`` float64[g]: its share of the whole budget; ``is_short`` bool[g]: it holds
+    less than its share; ``taken`` int64[g]: what of it is taken already.
     """
 
     budgets: np.ndarray
     asked: np.ndarray
     is_short: np.ndarray
+    taken: np.ndarray
 
 
-def allocate(budget: int, shares: np.ndarray, available: np.ndarray, *, redistribute: bool = True) -> Allocation:
+def allocate(
+    budget: int,
+    shares: np.ndarray,
+    available: np.ndarray,
+    *,
+    taken: np.ndarray | None = None,
+    redistribute: bool = True,
+) -> Allocation:
     """Divide ``budget`` by ``shares`` (float64[g], ≥ 0), no group more than it has ``available`` (int[g]).
+
+    ``taken`` (int[g]): what is in already of each group, beside ``budget``. It counts towards the group's share of the two together; a
+    group of which more is in gets nothing, and what is left is divided over the others.
 
     A group with too little takes all it has. What it leaves goes to the others in proportion to their shares, again and
     again until it is used up or nothing is left to take; with ``redistribute`` off it stays unspent. Fractions are
@@ -29,24 +40,26 @@ def allocate(budget: int, shares: np.ndarray, available: np.ndarray, *, redistri
     array([60, 10, 30])
     >>> allocate(100, np.array([0.5, 0.25, 0.25]), np.array([1000, 10, 1000]), redistribute=False).budgets
     array([50, 10, 25])
+    >>> allocate(60, np.array([0.5, 0.25, 0.25]), np.array([1000, 1000, 1000]), taken=np.array([0, 10, 30])).budgets
+    array([47, 13,  0])
     """
     shares, available = np.asarray(shares, dtype=np.float64), np.asarray(available, dtype=np.int64)
     if not (shares >= 0).all() or shares.sum() <= 0:
         raise ValueError("allocate needs shares of at least 0, one of them above it.")
-    asked = budget * shares / shares.sum()
-    is_short = available < np.floor(asked)
+    taken = np.zeros(len(shares), dtype=np.int64) if taken is None else np.asarray(taken, dtype=np.int64)
+    asked = (budget + taken.sum()) * shares / shares.sum()
+
+    def given(level: float) -> np.ndarray:
+        """What groups get when each is filled to ``level`` times its share; more with every level, in straight pieces."""
+        return np.where(shares > 0, np.clip(level * shares - taken, 0, available), 0.0)
+
+    bends = np.unique(
+        np.concatenate([taken[shares > 0], (taken + available)[shares > 0]]) / np.tile(shares[shares > 0], 2)
+    )
+    level = np.interp(budget, [given(bend).sum() for bend in bends], bends)
     if not redistribute:
-        return Allocation(_rounded(np.minimum(asked, available), available), asked, is_short)
-    full = np.zeros(len(shares), dtype=bool)
-    exact = np.zeros(len(shares))
-    while True:
-        left = budget - available[full].sum()
-        weight = np.where(full, 0.0, shares)
-        exact = np.where(full, available, left * weight / weight.sum() if weight.sum() > 0 else 0.0)
-        over = ~full & (exact > available)
-        if not over.any():
-            return Allocation(_rounded(exact, available), asked, is_short)
-        full |= over
+        level = min(level, (budget + taken.sum()) / shares.sum())
+    return Allocation(_rounded(given(level), available), asked, available + taken < np.floor(asked), taken)
 
 
 def _rounded(exact: np.ndarray, available: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """How much of a text repeats itself: Gopher's n-gram repetition ratios, from the hashes of its tokens.
 
 Here: the nine ratios over runs of tokens (Rae et al. 2021, arXiv 2112.11446, table A1), as DataTrove computes them.
-Texts come in by `token_signals.py`. Repeated lines and paragraphs are in `sql/40_filtered/signals.sql`, the thresholds
+Texts come in by `token_signals.py`. Repeated lines and paragraphs are in `surface_signals.py`, the thresholds
 in `rules.sql`.
 
 `top_{2,3,4}gram_token_ratio`: the characters of the most frequent run of n tokens (joined by spaces), times how often it
@@ -37,7 +37,7 @@ _RATIOS = types.float64[::1]
 
 
 @njit(types.int64(_HASHES, _COUNTS, types.int64, types.uint64, types.int64), cache=True, nogil=True)
-def _slot(keys: np.ndarray, stamps: np.ndarray, mask: int, key: np.uint64, stamp: int) -> int:
+def slot_of(keys: np.ndarray, stamps: np.ndarray, mask: int, key: np.uint64, stamp: int) -> int:
     """Open addressing: the slot that holds `key` or, if `stamps[slot] != stamp`, the free one where it belongs."""
     slot = np.int64(key & np.uint64(mask))
     while stamps[slot] == stamp and keys[slot] != key:
@@ -90,14 +90,14 @@ def ngram_ratios(
         if n <= 4:
             best_count = 1
             for w in range(grams):
-                slot = _slot(keys, stamps, mask, gram_hashes[w], stamp)
+                slot = slot_of(keys, stamps, mask, gram_hashes[w], stamp)
                 if stamps[slot] != stamp:
                     keys[slot], stamps[slot], counts[slot] = gram_hashes[w], stamp, 0
                 counts[slot] += 1
                 best_count = max(best_count, counts[slot])
             if best_count > 1:
                 for w in range(grams):
-                    slot = _slot(keys, stamps, mask, gram_hashes[w], stamp)
+                    slot = slot_of(keys, stamps, mask, gram_hashes[w], stamp)
                     if counts[slot] == best_count:
                         ratios[n - 2] = (gram_chars[w] + n - 1) * best_count / text_chars
                         break
@@ -105,7 +105,7 @@ def ngram_ratios(
             duplicate_chars = 0
             w = 0
             while w < grams:
-                slot = _slot(keys, stamps, mask, gram_hashes[w], stamp)
+                slot = slot_of(keys, stamps, mask, gram_hashes[w], stamp)
                 if stamps[slot] == stamp:
                     duplicate_chars += gram_chars[w]
                     w += n

@@ -57,6 +57,8 @@ class Plan(NamedTuple):
     """int64[n] of the pool: the quota each record counts towards; None without quotas."""
     shares: np.ndarray | None = None
     """float64[g]: each quota's share of the budget."""
+    taken: np.ndarray | None = None
+    """int64[g]: what is in already of each quota, in records or tokens, beside the budget; None for nothing."""
     redistribute: bool = True
     """Whether what a group is too small to take goes to the others."""
     is_outlier: np.ndarray | None = None
@@ -102,7 +104,7 @@ def draw(pool: Candidates, plan: Plan) -> Drawn:
         available = np.bincount(
             groups, np.where(under.is_over | (sizes > budget), 0, sizes), minlength=len(plan.shares)
         ).astype(np.int64)
-        allocation = quotas.allocate(budget, plan.shares, available, redistribute=plan.redistribute)
+        allocation = quotas.allocate(budget, plan.shares, available, taken=plan.taken, redistribute=plan.redistribute)
     budgets = np.array([budget]) if allocation is None else allocation.budgets
     selected, probability = np.zeros(len(weight), dtype=bool), np.zeros(len(weight))
     key, cut = np.full(len(weight), np.nan), np.zeros(len(weight))
@@ -186,6 +188,7 @@ def _sampled(pool: Candidates, plan: Plan) -> tuple[Candidates, Plan]:
         budget_tokens=fewer(plan.budget_tokens),
         caps={cluster: fewer(cap) for cluster, cap in plan.caps.items()},
         groups=part(plan.groups),
+        taken=None if plan.taken is None else plan.taken // step,
         is_outlier=part(plan.is_outlier),
     )
 
@@ -312,5 +315,5 @@ def _wanted_without_quotas(
     if plan.strategy in BY_VECTORS:
         return np.zeros(len(weight), dtype=bool)
     everyone = np.arange(len(weight))
-    plain = plan._replace(groups=None, shares=None)
+    plain = plan._replace(groups=None, shares=None, taken=None)
     return _take(pool, plain, weight, under, everyone, budget)[0]

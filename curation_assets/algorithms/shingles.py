@@ -11,16 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numba import njit, types
 
-from curation_assets.algorithms.words import (
-    BYTES,
-    INTS,
-    Slab,
-    code_point_classes,
-    mixed,
-    next_plain_word,
-    next_word,
-    slabs,
-)
+from curation_assets.algorithms.word_hashes import find_starts, hash_starts, scratch
+from curation_assets.algorithms.words import BYTES, INTS, Slab, code_point_classes, mixed, slabs
 
 # 64-bit odd multipliers with no structure (splitmix64's finaliser, Knuth's MMIX generator, the fractional parts of
 # square roots). Only their being odd and different matters.
@@ -29,7 +21,8 @@ _WORD_1, _WORD_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _SEED_1, _SEED_2 = np.uint64(0xBB67AE8584CAA73B), np.uint64(0x3C6EF372FE94F82B)
 _SHORT, _WORDLESS = np.uint64(0xA54FF53A5F1D36F1), np.uint64(0x510E527FADE682D1)
 _SHIFT = np.uint64(32)
-_NOTHING = np.uint64(0)
+
+_HASHES = types.uint64[::1]
 
 
 class Shingles(NamedTuple):
@@ -119,7 +112,7 @@ def _shingle_slab(slab: Slab, words: int, hashes: np.ndarray, as_sets: bool) -> 
     ends, word_hash, n_words = np.empty(n, np.int64), np.empty((n, 2), np.uint64), np.empty(n, np.int64)
     _shingle_records(
         *slab[:5], code_point_classes(), words, as_sets,
-        hashes, ends, word_hash, n_words, np.empty(longest, np.uint64), np.empty(longest, np.int64),
+        hashes, ends, word_hash, n_words, *scratch(longest), np.empty(longest, np.uint64), np.empty(longest, np.int64),
     )  # fmt: skip
     return Shingles(hashes[: ends[-1]], np.concatenate([np.zeros(1, np.int64), ends]), word_hash, n_words)
 
@@ -157,10 +150,37 @@ def _sort_unique(values: np.ndarray, out: np.ndarray, places: np.ndarray) -> int
     return distinct
 
 
+@njit(types.UniTuple(types.uint64, 2)(_HASHES, _HASHES, types.int64), cache=True, nogil=True)
+def _sequence_hash(first: np.ndarray, second: np.ndarray, n_words: int) -> tuple[np.uint64, np.uint64]:
+    """Two hashes, not yet mixed, of a sequence of words from the two of each."""
+    all_1, all_2 = _SEED_1, _SEED_2
+    for k in range(n_words):
+        all_1 = (all_1 ^ first[k]) * _WORD_1
+        all_1 ^= all_1 >> _SHIFT
+        all_2 = (all_2 ^ second[k]) * _WORD_2
+        all_2 ^= all_2 >> _SHIFT
+    return all_1, all_2
+
+
+@njit(types.int64(_HASHES, types.int64, types.int64, types.uint64[::1]), cache=True, nogil=True)
+def _runs(hashes: np.ndarray, n_words: int, words: int, into: np.ndarray) -> int:
+    """Put a hash of each run of `words` of the words' `hashes` into `into`; return how many runs there are."""
+    found = max(n_words - words + 1, 0)
+    for k in range(found):
+        into[k] = hashes[k]
+    for word in range(1, words):  # run by run a compiler would not take several at once
+        for k in range(found):
+            into[k] = into[k] * _WORD_1 + hashes[k + word]
+    for k in range(found):
+        into[k] = mixed(into[k])
+    return found
+
+
 @njit(
     types.void(
         BYTES, INTS, BYTES, INTS, INTS, BYTES, types.int64, types.boolean,
         types.uint64[::1], types.int64[::1], types.uint64[:, ::1], types.int64[::1],
+        types.uint8[::1], types.uint8[::1], types.uint8[::1], types.int64[::1], types.uint64[::1], types.uint64[::1],
         types.uint64[::1], types.int64[::1],
     ),
     cache=True, nogil=True,
@@ -178,14 +198,16 @@ def _shingle_records(
     ends: np.ndarray,
     word_hash: np.ndarray,
     n_words: np.ndarray,
+    folded: np.ndarray,
+    kinds: np.ndarray,
+    begins: np.ndarray,
+    starts: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
     unsorted: np.ndarray,
     places: np.ndarray,
 ) -> None:
-    """Fill `hashes`, `ends`, `word_hash` and `n_words`; `unsorted` and `places` are scratch."""
-    recent = np.empty(words, np.uint64)  # the last word hashes, in a ring
-    leaving = np.uint64(1)  # what the word that leaves the window has been multiplied by
-    for _ in range(words):
-        leaving *= _WORD_1
+    """Fill `hashes`, `ends`, `word_hash` and `n_words`; from `folded` on all is scratch."""
     filled = 0
     for record in range(len(raw_offsets) - 1):
         data, i, end = raw_data, raw_offsets[record], raw_offsets[record + 1]
@@ -193,41 +215,17 @@ def _shingle_records(
         if row >= 0:
             data, i, end = normal_data, normal_offsets[row], normal_offsets[row + 1]
         into = unsorted if as_sets else hashes[filled:]
-        recent[:] = _NOTHING
-        oldest = 0
-        count = 0
-        found = 0
-        window = _NOTHING
-        all_1, all_2 = _SEED_1, _SEED_2
-        word_end = np.int64(-1)
-        while True:
-            start, plain_end, h_1, h_2 = next_plain_word(data, i, end)
-            if plain_end >= 0:
-                i = word_end = plain_end
-            else:
-                start, i, word_end, h_1, h_2 = next_word(data, start, end, word_end, classes)
-                if start >= end:
-                    break
-            # Into the record's hash and the window of the last words.
-            all_1 = (all_1 ^ h_1) * _WORD_1
-            all_1 ^= all_1 >> _SHIFT
-            all_2 = (all_2 ^ h_2) * _WORD_2
-            all_2 ^= all_2 >> _SHIFT
-            window = window * _WORD_1 + h_1 - recent[oldest] * leaving
-            recent[oldest] = h_1
-            oldest = oldest + 1 if oldest + 1 < words else 0
-            count += 1
-            if count >= words:
-                into[found] = mixed(window)
-                found += 1
+        n_starts = find_starts(data, i, end, folded, kinds, begins, starts)
+        count = hash_starts(data, i, end, classes, n_starts, folded, starts, first, second)
+        all_1, all_2 = _sequence_hash(first, second, count)
         if count == 0:
             for k in range(raw_offsets[record], raw_offsets[record + 1]):
                 all_1 = (all_1 ^ np.uint64(raw_data[k])) * _BYTE_1
                 all_2 = (all_2 ^ np.uint64(raw_data[k])) * _BYTE_2
             all_1 ^= _WORDLESS
-            window = all_1
+        found = _runs(first, count, words, into)
         if found == 0:
-            into[0] = mixed(window ^ (np.uint64(count + 1) * _SHORT))
+            into[0] = mixed(all_1 ^ (np.uint64(count + 1) * _SHORT))
             found = 1
         word_hash[record, 0], word_hash[record, 1] = mixed(all_1), mixed(all_2)
         n_words[record] = count

@@ -1,8 +1,8 @@
 """What the published rules measure on a text's tokens: counts, ratios and repetition, in one pass over Arrow buffers.
 
 Here: the signals of Gopher's and FineWeb's rules that read tokens (`tokens.py`), with the definitions of DataTrove's
-filters, and the sentences that C4's rules count. Lines and characters are counted in `sql/40_filtered/signals.sql`,
-which also says to whom each signal speaks. No Python object is made per token.
+filters, and the sentences that C4's rules count. Lines and characters are counted in `surface_signals.py`;
+`sql/40_filtered/signals.sql` says to whom each signal speaks. No Python object is made per token.
 """
 
 import numpy as np

@@ -8,6 +8,7 @@ Both sets were made for English pages: they look for English phrases and for wor
 
 import polars as pl
 
+from curation_assets.algorithms.surface_signals import capitals_and_letters
 from curation_assets.algorithms.token_signals import sentences
 
 END_MARKS = (".", "?", "!", '"', "'")
@@ -131,8 +132,8 @@ def refinedweb_lines(texts: pl.Series) -> pl.DataFrame:
         .explode("line")
         .with_columns(words=line.str.count_matches(r"\S+"), lower=line.str.strip_chars().str.to_lowercase())
     )
-    capitals, letters = line.str.count_matches(r"\p{Lu}"), line.str.count_matches(r"\p{L}")
-    lower = pl.col("lower")
+    lines = lines.hstack(capitals_and_letters(lines["line"]))
+    capitals, letters, lower = pl.col("capitals"), pl.col("letters"), pl.col("lower")
     is_navigation = lower.str.contains(rf"^(?:{BEGINNINGS})\b|(?:{ENDINGS})\W*$|{ANYWHERE}")
     short = pl.col("words") <= SHORT_LINE_WORDS
     lines = lines.with_columns(

@@ -60,18 +60,10 @@ _UNSPACED_SCRIPTS = (
 # 64-bit odd multipliers with no structure (MurmurHash3's finaliser; Knuth's MMIX generator; the fractional parts of
 # square roots). Only their being odd and different matters.
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
-_BYTE_1, _BYTE_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x5851F42D4C957F2D)
-_SEED_1, _SEED_2 = np.uint64(0xBB67AE8584CAA73B), np.uint64(0x3C6EF372FE94F82B)
+_BYTE, _SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 _SHIFT = np.uint64(32)
 
-READ_AS = np.zeros(256, np.uint8)
-"""Per byte: what an ASCII letter, digit or `_` is read as; 1 for an ASCII separator but `-`; 0 for what `next_word` must look at."""
-for _byte in range(128):
-    if chr(_byte).isalnum() or chr(_byte) == "_":
-        READ_AS[_byte] = ord(chr(_byte).lower())
-    elif chr(_byte) == "`" or (unicodedata.category(chr(_byte))[0] in "PZC" and chr(_byte) not in "-*/%#&@"):
-        READ_AS[_byte] = 1
-
+_BLOCK = 64  # bytes that are asked at once whether they are ASCII
 SLAB_BYTES = 8_000_000  # texts are hashed this many bytes at a time, which bounds the scratch space
 
 BYTES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -86,7 +78,7 @@ class Slab(NamedTuple):
     offsets: np.ndarray
     """int64[n + 1]: text i is `data[offsets[i]:offsets[i + 1]]`."""
     normal_data: np.ndarray
-    """uint8[…]: the bytes of the texts that NFKC and lower case change, normalised."""
+    """uint8[…]: the bytes of the texts that NFKC and lower case change, normalised but for ASCII capitals."""
     normal_offsets: np.ndarray
     """int64[m + 1]: their places."""
     normal_row: np.ndarray
@@ -143,7 +135,7 @@ def slabs(texts: pa.Array | pa.ChunkedArray | Iterable[pa.Array], *, normalized:
             rows = (
                 np.flatnonzero(_unsettled(data, offsets, code_point_classes())) if normalized else np.empty(0, np.int64)
             )
-            normal_data, normal_offsets = _buffers(_normalized(part, rows)) if len(rows) else (data, offsets[:1])
+            normal_data, normal_offsets = _normalized(data, offsets, rows) if len(rows) else (data, offsets[:1])
             normal_row = np.full(len(part), -1, np.int64)
             normal_row[rows] = np.arange(len(rows))
             most_bytes = np.diff(offsets)
@@ -255,9 +247,25 @@ def _slices(array: pa.Array) -> Iterator[pa.Array]:
         start = stop
 
 
-def _normalized(array: pa.Array, rows: np.ndarray) -> pa.Array:
-    texts = pl.Series(pl.from_arrow(array.take(pa.array(rows))))
-    return texts.str.normalize("NFKC").str.to_lowercase().to_arrow().cast(pa.large_string())
+def _normalized(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of the texts in `rows` after NFKC and lower case, ASCII capitals apart, and their n + 1 places.
+
+    Only what stands between two blanks and is not settled is normalised: NFKC joins or reorders nothing across a space, a
+    tab or a line break, and the lower case of no letter depends on what lies beyond one.
+    """
+    most = int((offsets[rows + 1] - offsets[rows]).sum()) + 1
+    starts, ends, row_ends = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(len(rows), np.int64)
+    n = _unsettled_pieces(data, offsets, rows, code_point_classes(), starts, ends, row_ends)
+    starts, ends = starts[:n], ends[:n]
+    places = np.concatenate([np.zeros(1, np.int64), np.cumsum(ends - starts)])
+    pieces = np.empty(int(places[-1]), np.uint8)
+    _gather(data, starts, ends, pieces)
+    found = pl.Series(pl.from_arrow(pa.LargeStringArray.from_buffers(n, pa.py_buffer(places), pa.py_buffer(pieces))))
+    normal, normal_places = _buffers(found.str.normalize("NFKC").str.to_lowercase().to_arrow().cast(pa.large_string()))
+    joined = np.empty(most + len(normal) + 1, np.uint8)
+    joined_offsets = np.zeros(len(rows) + 1, np.int64)
+    _join(data, offsets, rows, starts, ends, row_ends, normal, normal_places, joined, joined_offsets)
+    return joined, joined_offsets
 
 
 @njit(inline="always")
@@ -269,7 +277,7 @@ def mixed(h: np.uint64) -> np.uint64:
 
 
 @njit(types.UniTuple(types.int64, 2)(BYTES, types.int64, BYTES), cache=True, nogil=True)
-def _code_point(data: np.ndarray, i: int, classes: np.ndarray) -> tuple[int, int]:
+def code_point_class(data: np.ndarray, i: int, classes: np.ndarray) -> tuple[int, int]:
     """Return class (with `SETTLED`) and width in bytes of the non-ASCII character at `data[i]`."""
     b = np.int64(data[i])
     width = 4 if b >= 0xF0 else 3 if b >= 0xE0 else 2
@@ -284,22 +292,105 @@ def _unsettled(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray) -> np
     """Return per text 1 if NFKC or lower case might change more than its ASCII capitals, else 0."""
     unsettled = np.zeros(len(offsets) - 1, np.uint8)
     for record in range(len(unsettled)):
-        i, end = offsets[record], offsets[record + 1]
-        bits = np.uint8(0)
-        for k in range(i, end):
-            bits |= data[k]
-        if bits < 0x80:
-            continue
-        while i < end:
-            if data[i] < 0x80:
-                i += 1
-                continue
-            kind, width = _code_point(data, i, classes)
-            if not kind & SETTLED:
-                unsettled[record] = 1
-                break
-            i += width
+        text = data[offsets[record] : offsets[record + 1]]
+        i = 0
+        while i < len(text) and not unsettled[record]:
+            block = text[i : i + _BLOCK]
+            bits = np.uint8(0)
+            for byte in block:
+                bits |= byte
+            stop = i + len(block)
+            if bits < 0x80:
+                i = stop
+            while i < stop:  # a character may reach into the next block
+                if text[i] < 0x80:
+                    i += 1
+                    continue
+                kind, width = code_point_class(text, i, classes)
+                if not kind & SETTLED:
+                    unsettled[record] = 1
+                    break
+                i += width
     return unsettled
+
+
+@njit(
+    types.int64(BYTES, INTS, INTS, BYTES, types.int64[::1], types.int64[::1], types.int64[::1]), cache=True, nogil=True
+)
+def _unsettled_pieces(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    rows: np.ndarray,
+    classes: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_ends: np.ndarray,
+) -> int:
+    """Find what stands between blanks and holds a character that is not settled, in order; `row_ends` counts up to each row."""
+    found = 0
+    for row in range(len(rows)):
+        i, end = offsets[rows[row]], offsets[rows[row] + 1]
+        start = i
+        is_unsettled = False
+        while i < end:
+            b = data[i]
+            if b >= 0x80:
+                kind, width = code_point_class(data, i, classes)
+                is_unsettled |= kind & SETTLED == 0
+                i += width
+            else:
+                i += 1
+            if b == 0x20 or 0x09 <= b <= 0x0D or i >= end:
+                if is_unsettled:
+                    starts[found], ends[found] = start, i
+                    found += 1
+                    is_unsettled = False
+                start = i
+        row_ends[row] = found
+    return found
+
+
+@njit(types.void(BYTES, INTS, INTS, types.uint8[::1]), cache=True, nogil=True)
+def _gather(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, into: np.ndarray) -> None:
+    filled = 0
+    for piece in range(len(starts)):
+        length = ends[piece] - starts[piece]
+        into[filled : filled + length] = data[starts[piece] : ends[piece]]
+        filled += length
+
+
+@njit(
+    types.void(BYTES, INTS, INTS, INTS, INTS, INTS, BYTES, INTS, types.uint8[::1], types.int64[::1]), cache=True, nogil=True
+)
+def _join(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_ends: np.ndarray,
+    normal: np.ndarray,
+    normal_places: np.ndarray,
+    joined: np.ndarray,
+    joined_offsets: np.ndarray,
+) -> None:
+    """Write each row with its pieces replaced by the normalised ones."""
+    filled, piece = 0, 0
+    for row in range(len(rows)):
+        at = offsets[rows[row]]
+        while piece < row_ends[row]:
+            length = starts[piece] - at
+            joined[filled : filled + length] = data[at : starts[piece]]
+            filled += length
+            length = normal_places[piece + 1] - normal_places[piece]
+            joined[filled : filled + length] = normal[normal_places[piece] : normal_places[piece + 1]]
+            filled += length
+            at = ends[piece]
+            piece += 1
+        length = offsets[rows[row] + 1] - at
+        joined[filled : filled + length] = data[at : at + length]
+        filled += length
+        joined_offsets[row + 1] = filled
 
 
 @njit(inline="always")
@@ -307,7 +398,7 @@ def _begins_something(data: np.ndarray, i: int, end: int, classes: np.ndarray) -
     """Return whether what follows the `-` before `data[i]` makes it a minus sign or a flag and not a dash."""
     is_no_break_space = i + 1 < end and data[i] == 0xC2 and data[i + 1] == 0xA0  # which NFKC would make a space
     if i < end and data[i] >= 0x80 and not is_no_break_space:
-        kind = _code_point(data, i, classes)[0] & 7
+        kind = code_point_class(data, i, classes)[0] & 7
         return kind != SEPARATOR and kind != IGNORED
     if i < end and data[i] < 0x80 and classes[data[i]] & 7 != SEPARATOR:
         return True
@@ -323,84 +414,56 @@ def _begins_something(data: np.ndarray, i: int, end: int, classes: np.ndarray) -
 
 @njit(inline="always")
 def next_word(
-    data: np.ndarray, i: int, end: int, word_end: int, classes: np.ndarray
-) -> tuple[int, int, int, np.uint64, np.uint64]:
-    """Find the first word in `data[i:end]`; `word_end` is where the last word of letters ended, or -1.
+    data: np.ndarray, i: int, stop: int, end: int, word_end: int, classes: np.ndarray
+) -> tuple[int, int, int, np.uint64]:
+    """Find the first word in `data[i:stop]` of a text that goes on to `end`; `word_end` is where the last word of letters ended, or -1.
 
-    Returns (start, i, word_end, hash, hash): where the word begins and what lies behind it, two independent hashes of
-    its normalised bytes, the second unfinished. `start` is `end` if there is no word left.
+    Returns (start, i, word_end, hash): where the word begins and what lies behind it, a hash of its normalised bytes.
+    `start` is `stop` if there is no word left.
     """
     kind, width = SEPARATOR, 1
-    while i < end:
+    while i < stop:
         b = data[i]
         if b < 0x80:
             kind, width = np.int64(classes[b]) & 7, 1
             if b == 0x2D and i != word_end and _begins_something(data, i + 1, end, classes):
                 kind = SYMBOL
         else:
-            kind, width = _code_point(data, i, classes)
+            kind, width = code_point_class(data, i, classes)
             kind &= 7
         if kind != SEPARATOR and kind != IGNORED:
             break
         i += width
     start = i
-    h_1, h_2 = _SEED_1, _SEED_2
-    if i < end and kind != WORD:
+    h = _SEED
+    if i < stop and kind != WORD:
         for k in range(i, i + width):
-            h_1 = (h_1 ^ np.uint64(data[k])) * _BYTE_1
-            h_2 = (h_2 ^ np.uint64(data[k])) * _BYTE_2
+            h = (h ^ np.uint64(data[k])) * _BYTE
         i += width
         if kind == LONE:
             word_end = i
-    elif i < end:
-        while i < end:
+    elif i < stop:
+        while i < stop:
             b = data[i]
             if b < 0x80:
                 if classes[b] & 7 != WORD:
                     break
                 if 0x41 <= b <= 0x5A:
                     b |= 0x20
-                h_1 = (h_1 ^ np.uint64(b)) * _BYTE_1
-                h_2 = (h_2 ^ np.uint64(b)) * _BYTE_2
+                h = (h ^ np.uint64(b)) * _BYTE
                 i += 1
                 continue
-            kind, width = _code_point(data, i, classes)
+            kind, width = code_point_class(data, i, classes)
             kind &= 7
             if kind == WORD:
                 for k in range(i, i + width):
-                    h_1 = (h_1 ^ np.uint64(data[k])) * _BYTE_1
-                    h_2 = (h_2 ^ np.uint64(data[k])) * _BYTE_2
+                    h = (h ^ np.uint64(data[k])) * _BYTE
             elif kind != IGNORED:
                 break
             i += width
         word_end = i
-    h_1 = (h_1 ^ (h_1 >> _SHIFT)) * _MIX_1
-    h_1 ^= h_1 >> _SHIFT
-    return start, i, word_end, h_1, h_2
-
-
-@njit(inline="always")
-def next_plain_word(data: np.ndarray, i: int, end: int) -> tuple[int, int, np.uint64, np.uint64]:
-    """`next_word` where the next word is of ASCII letters and digits alone, as most are; it takes half the time.
-
-    Returns (start, i, hash, hash); i is -1 if the next word is none of those and must be looked for from `start` on.
-    """
-    while i < end and READ_AS[data[i]] == 1:
-        i += 1
-    start = i
-    h_1, h_2 = _SEED_1, _SEED_2
-    while i < end:
-        read_as = READ_AS[data[i]]
-        if read_as < 2:
-            break
-        h_1 = (h_1 ^ np.uint64(read_as)) * _BYTE_1
-        h_2 = (h_2 ^ np.uint64(read_as)) * _BYTE_2
-        i += 1
-    if i == start or (i < end and data[i] >= 0x80):
-        i = -1
-    h_1 = (h_1 ^ (h_1 >> _SHIFT)) * _MIX_1
-    h_1 ^= h_1 >> _SHIFT
-    return start, i, h_1, h_2
+    h = (h ^ (h >> _SHIFT)) * _MIX_1
+    return start, i, word_end, h ^ (h >> _SHIFT)
 
 
 @njit(
@@ -429,7 +492,7 @@ def _words(
             data, i, end = normal_data, normal_offsets[row], normal_offsets[row + 1]
         word_end = np.int64(-1)
         while True:
-            start, i, word_end, word, _ = next_word(data, i, end, word_end, classes)
+            start, i, word_end, word = next_word(data, i, end, end, word_end, classes)
             if start >= end:
                 break
             k = start
@@ -437,7 +500,7 @@ def _words(
                 b = data[k]
                 kind, width = WORD, 1
                 if b >= 0x80:
-                    kind, width = _code_point(data, k, classes)
+                    kind, width = code_point_class(data, k, classes)
                 elif 0x41 <= b <= 0x5A:
                     b |= 0x20
                 if kind & 7 != IGNORED:

@@ -17,7 +17,7 @@ VERDICT = (
     description="The records read since the last release, or since a curation took in the drift found last, have the distribution of "
     "those before. A warning: it blocks nothing, and sets off the re-curation where that is switched on.",
 )
-def new_records_are_like_the_old(warehouse: Warehouse) -> dg.AssetCheckResult:
+def new_records_are_like_the_old(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
     """Pass unless a look of drift_report found drift."""
     found = warehouse.query(VERDICT).row(0, named=True)
     return dg.AssetCheckResult(

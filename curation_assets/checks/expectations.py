@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import dagster as dg
 
-from curation_assets.pages import MAIN_TABLES, asset_of, markdown_cell
-from curation_assets.tables import tables
+from curation_assets.pages import markdown_cell
+from curation_assets.tables import MAIN_TABLES, asset_of, tables
 from curation_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ SUITES: dict[str, list[Expect]] = {
         _between("adjusted_p", 0, 1),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "is_drift"}),
     ],
+    "lexical_vectors": _key("text_hash"),
     "label_task": [*_key("task_version"), Expect("ExpectColumnValuesToNotBeNull", {"column": "task"})],
     "expert_labels": [
         *_key("label_id"),
@@ -177,7 +178,7 @@ def expectation_checks(asset: str) -> dg.AssetChecksDefinition:
             ),
         ],
     )
-    def check(warehouse: Warehouse):  # noqa: ANN202 - a generator of check results, which dagster reads itself
+    def check(warehouse: dg.ResourceParam[Warehouse]):  # noqa: ANN202 - a generator of check results, which dagster reads itself
         columns = list(tables()[MAIN_TABLES[asset]].columns)
         with warehouse.reading():
             frame = scalar_columns(warehouse, MAIN_TABLES[asset])

@@ -9,7 +9,7 @@ from curation_assets.warehouse import Warehouse
     asset="agreement",
     description="The experts' mean pairwise kappa is not below the task's expert_gate. Warns, and says what to do; stops nothing.",
 )
-def experts_agree_enough(warehouse: Warehouse) -> dg.AssetCheckResult:
+def experts_agree_enough(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
     """Warn where the whole interval of the experts' kappa is below the gate; the verdict is told in any case."""
     row = warehouse.query("select verdict, kappa, low, high, gate, items, sentence from agreement.gate").row(
         0, named=True

@@ -31,7 +31,7 @@ def invariant_check(path: Path) -> dg.AssetChecksDefinition:
     asset, promise = asset_of_check(path), read_table(path)
 
     @dg.asset_check(name=path.stem, asset=asset, blocking=True, description=promise.row)
-    def check(warehouse: Warehouse) -> dg.AssetCheckResult:
+    def check(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
         bad = warehouse.query(promise.sql)
         return dg.AssetCheckResult(
             passed=not len(bad),

@@ -115,7 +115,7 @@ def export(
 
     In .csv and .tsv a cell that a spreadsheet would take for a formula has an apostrophe before it, which `import` takes off again.
     """
-    from curation_assets.labelling.exchange import export_items, export_labels, interface_path
+    from curation_assets.labelling.label_export import export_items, export_labels, interface_path
 
     is_studio = format is Format.LABEL_STUDIO
     if labels and (rater or is_studio):
@@ -157,7 +157,7 @@ def import_(
 
     Rows that cannot be taken in are printed and written to FILE.rejected.csv, and the exit code is 1; all others count.
     """
-    from curation_assets.labelling.exchange import import_labels, rejected_path
+    from curation_assets.labelling.label_import import import_labels, rejected_path
 
     with _told(), _existing(database or context.obj) as warehouse:
         done = import_labels(warehouse, file, rater, role.value)
@@ -206,7 +206,7 @@ def _told() -> Iterator[None]:
     """messages_for_the_reader, with what can be wrong about a task or a file of labels."""
     import dagster as dg
 
-    from curation_assets.labelling.exchange import ExchangeError
+    from curation_assets.labelling.label_files import ExchangeError
 
     try:
         with messages_for_the_reader():

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from curation_assets.checks.expectations import SUITES, broken, missing_columns, scalar_columns
 from curation_assets.checks.invariants import asset_of_check
-from curation_assets.pages import MAIN_TABLES
 from curation_assets.releasing.material import MADE_OF
-from curation_assets.tables import SQL, read_table, tables
+from curation_assets.tables import MAIN_TABLES, SQL, read_table, tables
 from curation_assets.warehouse import Warehouse
 
 

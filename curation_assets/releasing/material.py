@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from curation_assets import __version__, audit
-from curation_assets.algorithms import pii, splits
+from curation_assets.algorithms import splits
+from curation_assets.owners_ids import hide
 from curation_assets.readers.files import SUFFIXES
 from curation_assets.readers.kinds import CONVERSATIONS, Conversation, canonical_text, conversation
 from curation_assets.releasing.formats import Releasable, repaired
@@ -127,14 +128,6 @@ def reproducible(
 # --- records --------------------------------------------------------------------------------------------------------
 
 
-def hidden_in_ids(found: Facts) -> list[str]:
-    """Types of personal data that are hidden in owners' ids and file names too: what cleaning hides, but for numbers, which ids can be."""
-    chosen = found.stages["cleaned"]["config"].get("pii", {})
-    return [
-        type for type in ("secret", "url_credentials", "email") if chosen.get(type) in ("mask", "pseudonymise", "drop")
-    ]
-
-
 def records(
     spool: Spool, labels: Mapping[str, str] | None, hidden: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any], Releasable, bool]]:
@@ -147,8 +140,8 @@ def records(
     for batch in spool.batches():
         for row in batch.to_pylist():
             original, text = row.pop("original"), row.pop("text")
-            for name in ("source_record_id", "source_uri") if hidden else ():
-                row[name] = pii.redact(row[name], pii.find(row[name], hidden))
+            for name in ("source_record_id", "source_uri"):
+                row[name] = hide(row[name], hidden)
             found = read(row["kind"], original) if original is not None else None
             label = row["owner_label"] if labels is None else labels.get(row["record_id"])
             alike = found is None or canonical_text(found).strip() == text

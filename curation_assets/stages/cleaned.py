@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
     {
         "record_id": pa.large_string(),
         "text": pa.large_string(),
+        "label": pa.large_string(),
         "steps": pa.list_(pa.string()),
         "cleaned_original": pa.large_string(),
         "dropped_for": pa.list_(pa.struct({"rule": pa.string(), "findings": pa.int64()})),
@@ -43,7 +44,7 @@ FINDINGS = pa.schema(
     }
 )
 RECORDS = (
-    "select record_id, kind, text, case when list_contains($conversations::varchar[], kind) then original end as original "
+    "select record_id, kind, text, label, case when list_contains($conversations::varchar[], kind) then original end as original "
     "from raw.records order by record_id"
 )
 
@@ -165,8 +166,10 @@ class CleanedConfig(dg.Config):
         return tuple(name for name, _ in TIDYING if getattr(self, name))
 
 
-@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="3")
-def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="4")
+def cleaned(
+    context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record with its text repaired: encoding, Unicode form, HTML to text, template residue, personal data.
 
     The original stays in `raw.records`; the steps that changed a text are listed beside it, and `cleaned.pii` has where personal data
@@ -181,7 +184,9 @@ def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse:
         findings.write(FINDINGS.empty_table())
         for batch in warehouse.batches(RECORDS, conversations=list(CONVERSATIONS)):
             ids = batch["record_id"].to_pylist()
-            results = list(clean_records(*(batch[name].to_pylist() for name in ("kind", "text", "original")), rules))
+            results = list(
+                clean_records(*(batch[name].to_pylist() for name in ("kind", "text", "original", "label")), rules)
+            )
             records.write(_rows(ids, results, rules))
             findings.write(_findings(ids, results, rules))
             report(done := done + len(batch))
@@ -191,16 +196,17 @@ def cleaned(context: dg.AssetExecutionContext, config: CleanedConfig, warehouse:
             commit.build("cleaned.pii", findings.file())
             commit.keep_the_rest()
             commit.notes = _notes(rules)
-    counted = warehouse.query(PII_BY_TYPE)
-    return materialized(
-        warehouse,
-        "cleaned.records",
-        plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)}
-        | ({"personal_data": pii_chart(counted)} if len(counted) else {}),
-        records_by_cleaning_step=dg.MetadataValue.md(markdown_table(_steps(warehouse))),
-        personal_data_by_type=dg.MetadataValue.md(markdown_table(counted)),
-        personal_data_found=int(counted["findings"].sum()),
-    )
+    with warehouse.reading():
+        counted = warehouse.query(PII_BY_TYPE)
+        return materialized(
+            warehouse,
+            "cleaned.records",
+            plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)}
+            | ({"personal_data": pii_chart(counted)} if len(counted) else {}),
+            records_by_cleaning_step=dg.MetadataValue.md(markdown_table(_steps(warehouse))),
+            personal_data_by_type=dg.MetadataValue.md(markdown_table(counted)),
+            personal_data_found=int(counted["findings"].sum()),
+        )
 
 
 def rules_of(config: CleanedConfig) -> Rules:
@@ -245,7 +251,7 @@ def _rows(ids: list[str], results: list[CleanedRecord], rules: Rules) -> pa.Tabl
         + ([{"rule": one.lost, "findings": None}] if one.lost else [])
         for one in results
     ]
-    columns = [ids, [one.text for one in results], [one.steps for one in results]]
+    columns = [ids, [one.text for one in results], [one.label for one in results], [one.steps for one in results]]
     return pa.table([*columns, [one.original for one in results], dropped], schema=SCHEMA)
 
 

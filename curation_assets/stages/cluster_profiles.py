@@ -8,7 +8,7 @@ from pydantic import Field
 from curation_assets.algorithms.ctfidf import ctfidf_words
 from curation_assets.asking import LanguageModel, affordable_prompts, asker_of
 from curation_assets.models.cluster_titles import TITLE_TOKENS, cluster_titles, title_request
-from curation_assets.pages import BLUE, figure, markdown_table, materialized
+from curation_assets.pages import BLUE, figure, log_scale, markdown_table, materialized
 from curation_assets.progress import logger
 from curation_assets.stages import OWNERS
 from curation_assets.stages.clusters import clusters
@@ -43,7 +43,7 @@ class ClusterProfilesConfig(dg.Config):
     code_version="2",
 )
 def cluster_profiles(
-    context: dg.AssetExecutionContext, config: ClusterProfilesConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: ClusterProfilesConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per cluster: what it is about, how large, how good, how dense, and what it looks like."""
     started = warehouse.begin()
@@ -176,7 +176,7 @@ def quality_chart(warehouse: Warehouse) -> Figure:
     for cluster, _, quality, crowd in clusters_of.head(NAMED_BUBBLES).iter_rows():
         axes.annotate(str(cluster), (crowd, quality), fontsize=7, ha="center", va="center")
     if len(clusters_of) and clusters_of["mean_density"].min() > 0:
-        axes.set_xscale("log")
+        log_scale(axes, "x")
     axes.set_xlabel("mean density")
     axes.set_ylabel("mean quality")
     return drawing

@@ -46,7 +46,9 @@ class ClustersConfig(dg.Config):
     owners=OWNERS,
     code_version="2",
 )
-def clusters(context: dg.AssetExecutionContext, config: ClustersConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def clusters(
+    context: dg.AssetExecutionContext, config: ClustersConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record and the cluster it belongs to: k-means over the embeddings.
 
     A cluster keeps its id from run to run where its centroid is recognised, so numbers over time can be compared.

@@ -91,7 +91,7 @@ class ContaminationConfig(dg.Config):
 
 @dg.asset(deps=[deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
 def contamination(
-    context: dg.AssetExecutionContext, config: ContaminationConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: ContaminationConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record and benchmark item of which the record holds a good share of the word n-grams.
 

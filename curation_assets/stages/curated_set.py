@@ -50,7 +50,7 @@ HELD_RULES = {ClusterActionKind.drop: "cluster_dropped", ClusterActionKind.revie
     code_version="3",
 )
 def curated_set(
-    context: dg.AssetExecutionContext, config: CuratedSetConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: CuratedSetConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record of the curated set: the training data.
 
@@ -120,7 +120,7 @@ def select(
             "semantic_duplicate_cosine in the config of `curated_set`."
         )
     pool = everyone.take(verdicts.pool)
-    plan, names = plan_of(candidates[verdicts.pool], config, everyone.take(np.flatnonzero(is_kept)))
+    plan, names = plan_of(candidates[verdicts.pool], config, candidates.filter(is_kept))
     plan = plan._replace(is_outlier=is_outlier[verdicts.pool])
     if config.balance is Balance.best_product:
         plan, tried = selection.best_product(pool, plan)
@@ -194,14 +194,14 @@ def score_outliers(pool: Candidates, guard: OutlierConfig, seed: int) -> np.ndar
     return outliers.cluster_spread_score(pool.distances, pool.clusters)
 
 
-def plan_of(pool: pl.DataFrame, config: CuratedSetConfig, kept: Candidates | None = None) -> tuple[Plan, list[str]]:
+def plan_of(pool: pl.DataFrame, config: CuratedSetConfig, kept: pl.DataFrame) -> tuple[Plan, list[str]]:
     """The plan of the draw from a pool (rows of CANDIDATES), and the names of its quotas.
 
-    kept: the records people keep, which are in already and count in the budget and in the caps of clusters.
+    kept: the records people keep, rows of CANDIDATES too, which are in already and count in the budget, in the quotas and in the caps of
+    clusters.
     """
-    n_kept = 0 if kept is None else len(kept.tokens)
-    kept_tokens = int(kept.tokens.sum()) if n_kept else 0
-    kept_of_cluster = dict(zip(*np.unique(kept.clusters, return_counts=True), strict=True)) if n_kept else {}
+    n_kept, kept_tokens = len(kept), int(kept["tokens"].sum())
+    kept_of_cluster = dict(kept["cluster_id"].value_counts().iter_rows())
     by_action = {
         action: {one.cluster_id: one.value for one in config.cluster_actions if one.action is action}
         for action in (ClusterActionKind.cap, ClusterActionKind.weight)
@@ -225,12 +225,16 @@ def plan_of(pool: pl.DataFrame, config: CuratedSetConfig, kept: Candidates | Non
     if config.quotas.by is None:
         return plan, []
     column = "cluster_id" if config.quotas.by is GroupBy.cluster else config.quotas.by.value
-    values = pool[column].cast(pl.String).fill_null("none")
-    names = values.unique().sort().to_list()
+    values, of_kept = (rows[column].cast(pl.String).fill_null("none") for rows in (pool, kept))
+    names = pl.concat([values, of_kept]).unique().sort().to_list()
     groups, shares = quotas.group_shares(names, config.quotas.shares, equal=config.quotas.equal)
     position = dict(zip(names, groups.tolist(), strict=True))
-    group_of = values.replace_strict(position, return_dtype=pl.Int64).to_numpy()
-    return plan._replace(groups=group_of, shares=shares), (
+    group_of, group_of_kept = (
+        part.replace_strict(position, return_dtype=pl.Int64).to_numpy() for part in (values, of_kept)
+    )
+    sizes = kept["tokens"].to_numpy() if config.budget_tokens else None
+    taken = np.bincount(group_of_kept, sizes, minlength=len(shares)).astype(np.int64)
+    return plan._replace(groups=group_of, shares=shares, taken=taken), (
         names if config.quotas.equal else [*config.quotas.shares, "everything else"]
     )
 

@@ -23,7 +23,9 @@ class QuotasConfig(dg.Config):
     """How the budget is divided over groups: a domain mix. Off unless `by` is given."""
 
     by: GroupBy | None = Field(
-        default=None, description="What the groups are. Records without one count as the group 'none'."
+        default=None,
+        description="What the groups are. Records without one count as the group 'none', and what people keep (`curate override`) "
+        "counts towards its group before anything is drawn.",
     )
     shares: dict[str, float] = Field(
         default={},

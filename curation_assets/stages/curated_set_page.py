@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from curation_assets.algorithms import coverage, horvitz_thompson, selection
 from curation_assets.algorithms.holding import Candidates
 from curation_assets.algorithms.selection import BY_CHANCE, Drawn, Plan, Strategy
-from curation_assets.pages import BLUE, GREY, figure, markdown_table
+from curation_assets.pages import BLUE, GREY, figure, log_scale, markdown_table
 from curation_assets.progress import logger
 
 A_VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -30,7 +30,8 @@ def summary(scores: pl.DataFrame, drawn: Drawn, names: list[str]) -> dict[str, A
     notes = means | {"records": len(selected), "tokens": int(selected["tokens"].sum()), "candidates_by_rule": rules}
     if drawn.allocation is None:
         return notes
-    given = zip(names, drawn.allocation.asked, drawn.allocation.budgets, drawn.allocation.is_short, strict=False)
+    found = drawn.allocation
+    given = zip(names, found.asked, found.budgets + found.taken, found.is_short, strict=False)
     told = {
         name: {"asked": round(float(asked), 1), "given": int(budget), "has_too_little": bool(is_short)}
         for name, asked, budget, is_short in given
@@ -156,6 +157,6 @@ def scatter(scores: pl.DataFrame) -> Figure:
     axes.set_xlabel("quality")
     axes.set_ylabel("density")
     if np.ptp(shown["density"].to_numpy()) > 0:
-        axes.set_yscale("log")
+        log_scale(axes, "y")
     axes.legend(frameon=False, markerscale=3)
     return drawing

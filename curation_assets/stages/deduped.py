@@ -129,7 +129,9 @@ class DedupedConfig(dg.Config):
 
 
 @dg.asset(deps=[raw, cleaned], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
-def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def deduped(
+    context: dg.AssetExecutionContext, config: DedupedConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record that is no exact and no near-duplicate of a kept record.
 
     Candidates come from MinHash; every one is verified by its true Jaccard similarity, and a record is only dropped
@@ -152,16 +154,17 @@ def deduped(context: dg.AssetExecutionContext, config: DedupedConfig, warehouse:
         commit.notes = compared.notes
     tell_what_was_skipped(compared.notes, config.max_comparisons)
     near = compared.pairs.filter(pl.col("kind") == "near")
-    return materialized(
-        warehouse,
-        "deduped.records",
-        plots={"similarity_of_near_pairs": histogram(near["similarity"], "Jaccard similarity")},
-        duplicates_by_kind=dg.MetadataValue.md(markdown_table(_by_kind(warehouse))),
-        largest_groups=dg.MetadataValue.md(markdown_table(_largest_groups(warehouse))),
-        weakest_pairs=dg.MetadataValue.md(markdown_table(_weakest(warehouse))),
-        most_shared_paragraphs=dg.MetadataValue.md(markdown_table(_most_shared(warehouse))),
-        comparisons_skipped=dg.MetadataValue.text(_skipped(compared.notes, config.max_comparisons)),
-    )
+    with warehouse.reading():
+        return materialized(
+            warehouse,
+            "deduped.records",
+            plots={"similarity_of_near_pairs": histogram(near["similarity"], "Jaccard similarity")},
+            duplicates_by_kind=dg.MetadataValue.md(markdown_table(_by_kind(warehouse))),
+            largest_groups=dg.MetadataValue.md(markdown_table(_largest_groups(warehouse))),
+            weakest_pairs=dg.MetadataValue.md(markdown_table(_weakest(warehouse))),
+            most_shared_paragraphs=dg.MetadataValue.md(markdown_table(_most_shared(warehouse))),
+            comparisons_skipped=dg.MetadataValue.text(_skipped(compared.notes, config.max_comparisons)),
+        )
 
 
 def _of(config: DedupedConfig, *names: str) -> dict:
@@ -197,9 +200,10 @@ def _by_kind(warehouse: Warehouse) -> pl.DataFrame:
 
 def _largest_groups(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(
-        "select count(distinct p.record_id) + 1 as records, p.matched_source_record_id as kept, r.source, left(r.text, 120) as text "
+        "select count(distinct p.record_id) + 1 as records, p.matched_source_record_id, r.source, left(r.text, 120) as text "
         "from deduped.pairs as p join cleaned.records as r on r.record_id = p.matched_record_id "
-        "where p.matched_record_id not in (select record_id from deduped.pairs) group by all order by records desc, kept limit 5"
+        "where p.matched_record_id not in (select record_id from deduped.pairs) group by all "
+        "order by records desc, p.matched_source_record_id limit 5"
     )
 
 
@@ -214,5 +218,6 @@ def _weakest(warehouse: Warehouse) -> pl.DataFrame:
 
 def _most_shared(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query(
-        "select records, unit, source_record_id as first_in, excerpt from deduped.shared_paragraphs order by records desc, excerpt limit 5"
+        "select records, unit, source_record_id, excerpt from deduped.shared_paragraphs "
+        "order by records desc, excerpt limit 5"
     )

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from curation_assets.algorithms import kernel_density, race
 from curation_assets.algorithms.kmeans import default_k, kmeans
-from curation_assets.pages import BLUE, GREY, figure, histogram, markdown_table, materialized
+from curation_assets.pages import BLUE, GREY, figure, histogram, log_scale, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.stages import OWNERS
 from curation_assets.stages.embeddings import embeddings
@@ -99,7 +99,9 @@ class Attempt(NamedTuple):
 
 
 @dg.asset(deps=[embeddings], group_name="measures", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
-def density(context: dg.AssetExecutionContext, config: DensityConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def density(
+    context: dg.AssetExecutionContext, config: DensityConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record: how crowded the embedding space is around it, at least 1 (the record itself).
 
     The sum of a Gaussian kernel over all records, exact for small sets, else by the estimator that ranks a sample most like
@@ -289,8 +291,7 @@ def comparison(chosen: Attempt) -> Figure:
     if len(chosen.exact):
         ends = [chosen.exact.min(), chosen.exact.max()]
         axes.plot(ends, ends, color=GREY, linewidth=1, zorder=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    log_scale(axes, "x", "y")
     axes.set_xlabel("exact density")
     axes.set_ylabel(f"estimated by {chosen.estimator}")
     return drawing

@@ -67,7 +67,7 @@ class DriftReportConfig(dg.Config):
     code_version="2",
 )
 def drift_report(
-    context: dg.AssetExecutionContext, config: DriftReportConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: DriftReportConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per source and look: how far the new records differ from the old, and whether that could be chance.
 

@@ -70,7 +70,7 @@ class EmbeddingsConfig(dg.Config):
     deps=[filtered], group_name="measures", kinds={"duckdb", "python", "huggingface"}, owners=OWNERS, code_version="2"
 )
 def embeddings(
-    context: dg.AssetExecutionContext, config: EmbeddingsConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: EmbeddingsConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record and its embedding, a unit vector.
 

@@ -96,7 +96,7 @@ class EvalReportConfig(dg.Config):
     code_version="2",
 )
 def eval_report(
-    context: dg.AssetExecutionContext, config: EvalReportConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: EvalReportConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per measurement: the same small language model trained on the curated set, a random set as large, everything.
 

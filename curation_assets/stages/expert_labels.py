@@ -31,7 +31,7 @@ class ExpertLabelsConfig(dg.Config):
 
 @dg.asset(deps=[label_task, filtered], group_name="labels", kinds={"duckdb"}, owners=OWNERS, code_version="1")
 def expert_labels(
-    context: dg.AssetExecutionContext, config: ExpertLabelsConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: ExpertLabelsConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per act of labelling: a rater gave a record a class, was unsure, skipped it, or took the last answer back.
 

@@ -23,6 +23,7 @@ from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.warehouse import Warehouse
 
 LEAST_WEIGHTED = 20
@@ -60,8 +61,9 @@ class LabelModelConfig(dg.Config):
 
     model: ModelKind = Field(
         default=ModelKind.embedded,
-        description="embedded: calibrated logistic regression on the embeddings, in a second. fine_tune: a sentence-transformers model "
-        "with a linear head, all its weights trained. lora: low-rank adapters on a transformer, needs the extra peft.",
+        description="embedded: calibrated logistic regression on embeddings and lexical vectors, in a second. fine_tune: a "
+        "sentence-transformers model with a linear head, all its weights trained. "
+        "lora: low-rank adapters on a transformer, needs the extra peft.",
     )
     backbone: str = Field(
         default=DEFAULT_MODEL,
@@ -96,14 +98,14 @@ class Fitted(NamedTuple):
 
 
 @dg.asset(
-    deps=[label_task, expert_labels, embeddings, filtered],
+    deps=[label_task, expert_labels, embeddings, lexical_vectors, filtered],
     group_name="labels",
     kinds={"duckdb", "python", "scikitlearn"},
     owners=OWNERS,
     code_version="1",
 )
 def label_model(
-    context: dg.AssetExecutionContext, config: LabelModelConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LabelModelConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per model that was fitted on expert labels: its kappa with the experts beside theirs with one another.
 
@@ -302,7 +304,7 @@ def curve_of(
 
 
 def fingerprint(items: pl.DataFrame, config: LabelModelConfig, now_embedded_by: str) -> str:
-    """A hash of all that a fit depends on but the pool: labels, halves, settings and, of an embedded model, the embeddings."""
+    """A hash of all that a fit depends on but the pool: labels, halves, settings and, of an embedded model, the vectors."""
     labels = items.select("record_id", "label", "half").sort("record_id").rows()
     by = now_embedded_by if config.model == ModelKind.embedded else ""
     return expert_models.hashed([labels, config.model_dump(mode="json"), by])

@@ -3,34 +3,25 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from enum import Enum
 from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
-from pydantic import Field
 
 from curation_assets import expert_models
 from curation_assets.algorithms.label_queue import (
-    NEAR_DUPLICATE,
     NEARLY_EMPTY,
-    PAIR_SHARE,
-    RANDOM_SHARE,
-    UNCERTAIN_SHARE,
     next_items,
 )
 from curation_assets.algorithms.new_concept import (
-    FALSE_ALARM,
-    LEAST_RATIO,
     NewConcepts,
     new_concepts,
     representatives,
 )
 from curation_assets.expert_models import Pool
 from curation_assets.labelling.task import Task, current_task
-from curation_assets.pages import BLUE, GREY, figure, markdown_table, materialized
+from curation_assets.pages import materialized
 from curation_assets.progress import logger
 from curation_assets.stages import OWNERS
 from curation_assets.stages.agreement import agreement
@@ -38,14 +29,17 @@ from curation_assets.stages.embeddings import embeddings
 from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
+from curation_assets.stages.label_queue_config import LabelQueueConfig, Only
+from curation_assets.stages.label_queue_page import plots, previews
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.stages.predicted_labels import predicted_labels
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Warehouse
 
-PAIRS_SHOWN, ITEMS_SHOWN = 8, 8
 PROTOTYPES = ("zero_shot", "few_shot")
 """Labellers that rank the records of a pool and do not know how many are of a class."""
+
 EVERY_CLASS = 2.0
 """As `nearly_empty`: more than the whole pool, so that no class has a border yet."""
 
@@ -75,58 +69,6 @@ LAST_STOP = (
     "select stop_reason, stop_sentence from label_model.rounds where task = $task order by finished_at desc limit 1"
 )
 
-TELLING_WORDS = "select record_id, text from filtered.records where record_id in (select unnest($ids::varchar[]))"
-
-
-class Only(str, Enum):
-    """Which records may be queued."""
-
-    everything = "everything"
-    new_concept = "new_concept"
-
-
-class LabelQueueConfig(dg.Config):
-    """What the experts are given next."""
-
-    only: Only = Field(
-        default=Only.everything,
-        description="everything: the whole pool. new_concept: only records of batches that came after the last round was queued, and "
-        "of these only such as the older records do not cover; nothing is queued where there are none.",
-    )
-    pair_share: float = Field(
-        default=PAIR_SHARE, ge=0, description="Share of pairs across the border between predicted classes."
-    )
-    uncertain_share: float = Field(
-        default=UNCERTAIN_SHARE, ge=0, description="Share of records of which the model is least sure, kept apart."
-    )
-    random_share: float = Field(
-        default=RANDOM_SHARE,
-        ge=0,
-        description="Share drawn at random from all: by it the model is measured for the whole pool, with an interval from some 50 of "
-        "them on that evaluate: 830 labelled items at the defaults. More gets there sooner. The three are normalised.",
-    )
-    near_duplicate_cosine: float = Field(
-        default=NEAR_DUPLICATE, gt=0, le=1, description="Two records more alike than this are never both queued."
-    )
-    new_concept_false_alarm: float = Field(
-        default=FALSE_ALARM,
-        gt=0,
-        lt=1,
-        description="new_concept: chance of finding any where the new batches are like the old ones.",
-    )
-    new_concept_least_ratio: float = Field(
-        default=LEAST_RATIO,
-        gt=1,
-        description="new_concept: times as frequent among the new records as among the old that a concept has to be.",
-    )
-    even_if_open: bool = Field(
-        default=False, description="Queue another round also where the last one is not labelled to the end."
-    )
-    keep_labelling: bool = Field(
-        default=False, description="Queue another round also where the stopping rule or the budget says it is enough."
-    )
-    seed: int = Field(default=0, description="Seed of the random share and of the clusters.")
-
 
 class Next(NamedTuple):
     """What a run queues, and why, or why nothing."""
@@ -138,14 +80,24 @@ class Next(NamedTuple):
 
 
 @dg.asset(
-    deps=[raw, label_task, predicted_labels, embeddings, expert_labels, agreement, label_model, filtered],
+    deps=[
+        raw,
+        label_task,
+        predicted_labels,
+        embeddings,
+        lexical_vectors,
+        expert_labels,
+        agreement,
+        label_model,
+        filtered,
+    ],
     group_name="labels",
     kinds={"duckdb", "python"},
     owners=OWNERS,
     code_version="1",
 )
 def label_queue(
-    context: dg.AssetExecutionContext, config: LabelQueueConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LabelQueueConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per item that was ever queued for the experts: pairs across the border of the classes, uncertain and random ones.
 
@@ -213,7 +165,7 @@ def of_everything(
     shares = (config.pair_share, config.uncertain_share)
     pair_share, uncertain_share = (max(shares), min(shares)) if is_first else shares
     found = next_items(
-        pool.vectors,
+        pool.features,
         np.array(predicted["probabilities"].to_list()),
         size,
         labelled=known,
@@ -407,62 +359,3 @@ def nothing(why: str) -> Next:
 
 def _or_null(values: Sequence[float]) -> pl.Series:
     return pl.Series(np.asarray(values, dtype=np.float64)).fill_nan(None)
-
-
-def previews(warehouse: Warehouse, items: pl.DataFrame) -> dict[str, dg.MetadataValue]:
-    """What this round is made of: reasons, pairs and other items with their texts."""
-    if not len(items):
-        return {}
-    texts = warehouse.query(TELLING_WORDS, ids=items["record_id"].to_list())
-    read = items.join(texts, on="record_id", how="left", maintain_order="left")
-    reasons = items.group_by("reason").agg(
-        pl.len().alias("items"),
-        pl.col("predicted_probability").mean().alias("mean_probability"),
-        pl.col("distance").mean().alias("mean_distance_to_partner"),
-    )
-    pairs = (
-        read.filter(pl.col("partner_record_id").is_not_null())
-        .join(
-            read.select(partner_record_id="record_id", partner="text", partner_label="predicted_label"),
-            on="partner_record_id",
-        )
-        .filter(pl.col("record_id") < pl.col("partner_record_id"))
-        .sort("distance")
-        .head(PAIRS_SHOWN)
-        .select("distance", "predicted_label", "text", "partner_label", "partner")
-    )
-    others = read.filter(pl.col("partner_record_id").is_null()).head(ITEMS_SHOWN)
-    told = {"reasons": reasons.sort("items", descending=True)}
-    if len(pairs):
-        told["nearest_pairs"] = pairs
-    if len(others):
-        told["other_items"] = others.select("reason", "predicted_label", "predicted_probability", "text")
-    return {name: dg.MetadataValue.md(markdown_table(table)) for name, table in told.items()}
-
-
-def plots(items: pl.DataFrame, task: Task) -> dict[str, Figure]:
-    """The predicted classes of this round's items, by reason."""
-    return {"predicted_classes": balance_chart(items, task)} if len(items) else {}
-
-
-def balance_chart(items: pl.DataFrame, task: Task) -> Figure:
-    """Items by predicted class, one bar a reason."""
-    drawing, axes = figure(height=0.5 * len(task.classes) + 1.2)
-    reasons = items["reason"].value_counts(sort=True)["reason"].to_list()
-    left = np.zeros(len(task.classes))
-    for place, reason in enumerate(reasons):
-        counts = np.array([len(items.filter(reason=reason, predicted_label=name)) for name in task.class_names])
-        shade = 1 - 0.6 * place / max(1, len(reasons) - 1)
-        axes.barh(
-            [name.replace("$", r"\$") for name in task.class_names],
-            counts,
-            left=left,
-            color=BLUE,
-            alpha=shade,
-            label=reason,
-        )
-        left += counts
-    axes.invert_yaxis()
-    axes.set_xlabel("items, by the class predicted when they were queued")
-    axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
-    return drawing

@@ -55,7 +55,7 @@ class LabelReportConfig(dg.Config):
     code_version="1",
 )
 def label_report(
-    context: dg.AssetExecutionContext, config: LabelReportConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LabelReportConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per figure of the report: set sizes and class balance, labels against the pool, and kappas by round.
 

@@ -108,7 +108,9 @@ class Pool(NamedTuple):
     owners=OWNERS,
     code_version="1",
 )
-def label_set(context: dg.AssetExecutionContext, config: LabelSetConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def label_set(
+    context: dg.AssetExecutionContext, config: LabelSetConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record with a settled expert label: the curated label set, with raters, why it was chosen, and its weight.
 
     Beside it: where crowd or language model differ from the experts systematically, cluster by cluster, and the labels that

@@ -84,7 +84,7 @@ class LabelTaskConfig(dg.Config):
 
 @dg.asset(group_name="labels", kinds={"duckdb"}, owners=OWNERS, code_version="1")
 def label_task(
-    context: dg.AssetExecutionContext, config: LabelTaskConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: LabelTaskConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per version of the labelling task: classes with definitions, guideline, examples, settings."""
     started = warehouse.begin()

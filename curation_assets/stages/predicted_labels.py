@@ -22,6 +22,7 @@ from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.warehouse import Warehouse
 
 EXAMPLES_SHOWN = 4  # per class: the surest and the least sure
@@ -58,14 +59,14 @@ class PredictedLabelsConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[label_task, expert_labels, label_model, embeddings, filtered],
+    deps=[label_task, expert_labels, label_model, embeddings, lexical_vectors, filtered],
     group_name="labels",
     kinds={"duckdb", "python"},
     owners=OWNERS,
     code_version="1",
 )
 def predicted_labels(
-    context: dg.AssetExecutionContext, config: PredictedLabelsConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: PredictedLabelsConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record of the pool: the class it seems to be, how probable each class is, and who says so.
 

@@ -99,7 +99,7 @@ class QualityScoresConfig(dg.Config):
     code_version="3",
 )
 def quality_scores(
-    context: dg.AssetExecutionContext, config: QualityScoresConfig, warehouse: Warehouse
+    context: dg.AssetExecutionContext, config: QualityScoresConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record: how good a text the judge finds it, from 0 to 1, and its perplexity.
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from curation_assets import readers
+from curation_assets.algorithms import pii
 from curation_assets.home import lasting_path
 from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import logger, reporter
@@ -117,7 +118,9 @@ class RawConfig(dg.Config):
 
 
 @dg.asset(group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2")
-def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def raw(
+    context: dg.AssetExecutionContext, config: RawConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per record as its owner wrote it: verbatim original, the owner's id, file and row.
 
     Files are read in batches: a file that has not changed since its last batch adds nothing, one that has changed adds
@@ -132,14 +135,15 @@ def raw(context: dg.AssetExecutionContext, config: RawConfig, warehouse: Warehou
             "files": len(files),
             "files_unchanged": sum(account["batch_id"] is None for account in accounts),
         }
-    return materialized(
-        warehouse,
-        "raw.records",
-        plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)},
-        batches=dg.MetadataValue.md(markdown_table(_batches(warehouse, context.run_id))),
-        rejects=dg.MetadataValue.md(markdown_table(_rejects(warehouse))),
-        rejects_total=warehouse.rows("raw.rejects"),
-    )
+    with warehouse.reading():
+        return materialized(
+            warehouse,
+            "raw.records",
+            plots={"length_histogram": histogram(_lengths(warehouse), "characters a record", log=True)},
+            batches=dg.MetadataValue.md(markdown_table(masked(_batches(warehouse, context.run_id), "notes"))),
+            rejects=dg.MetadataValue.md(markdown_table(masked(_rejects(warehouse), "reason"))),
+            rejects_total=warehouse.rows("raw.rejects"),
+        )
 
 
 def files_of(
@@ -295,6 +299,17 @@ def _identity(settings: dict[str, Any]) -> str:
 
 def _short_hash(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def masked(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Rows with all personal data masked that patterns find in a column of sentences about files, which may quote a value."""
+
+    def mask_in(said: Any) -> Any:
+        return pii.redact(said, pii.find(said)) if isinstance(said, str) else [mask_in(one) for one in said]
+
+    return rows.with_columns(
+        pl.Series(column, [said and mask_in(said) for said in rows[column].to_list()], rows.schema[column])
+    )
 
 
 def _lengths(warehouse: Warehouse) -> pl.Series:

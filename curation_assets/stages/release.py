@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, ValidationInfo, field_validator
 
 from curation_assets.audit_chain import chain_head
+from curation_assets.owners_ids import hidden_types
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import logger, reporter
 from curation_assets.releasing import card, chat_template, checking, croissant, folder, formats, material
@@ -159,7 +160,9 @@ class Written(NamedTuple):
     owners=OWNERS,
     code_version=CODE_VERSION,
 )
-def release(context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse: Warehouse) -> dg.MaterializeResult:
+def release(
+    context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
     """One row per release: an immutable folder with the curated set in the formats trainers read, its card and its manifest.
 
     The folder appears whole or not at all and is never written again. The same inputs, code and config have the same release
@@ -173,7 +176,9 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, warehouse:
     checks = passed_checks(warehouse)
     releases = place.parent if place else folder.usual_place(warehouse.path)
     with folder.draft(releases, warehouse.path) as draft, warehouse.spool() as places:
-        written = write_data(warehouse, config, template, draft, places, hidden=material.hidden_in_ids(found))
+        written = write_data(
+            warehouse, config, template, draft, places, hidden=hidden_types(found.stages["cleaned"]["config"])
+        )
         manifest = describe(warehouse, config, found, checks, written, source, draft) | because(context, warehouse)
         manifest = finish(manifest, config, found, written, draft)
         known = known_release(warehouse, manifest["release_hash"])

@@ -113,7 +113,10 @@ SLOW = {
         unit: unit * (1_000_000 // len(unit))
         for unit in ("http://a:", "::", "1:", "-----BEGIN PRIVATE KEY-----", "key=", " ", "sk-", "AKIA", "GB8")
     },
-    **{unit: unit * (1_000_000 // len(unit)) for unit in ("14 72 07 05 42 09 ", "200 300 4000 ", "\\n", "_", "pass")},
+    **{
+        unit: unit * (1_000_000 // len(unit))
+        for unit in ("14 72 07 05 42 09 ", "200 300 4000 ", "\\n", "_", "pass", "a at ", "a dot ", "a(at)")
+    },
     "one address": "@" + "a." * 500_000,
     "long labels": ("@" + ("a" * 62 + ".") * 9) * 1_700,
     "spaces before a token": " " * 1_000_000 + "|>",

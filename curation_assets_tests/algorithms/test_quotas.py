@@ -24,6 +24,23 @@ def test_the_budget_is_spent_as_far_as_the_groups_go_and_no_group_is_overdrawn(b
     assert (found.budgets[shares == 0] == 0).all()
 
 
+@given(
+    st.integers(0, 500),
+    st.lists(st.tuples(st.floats(0.01, 1), st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=8),
+    st.booleans(),
+)
+def test_what_is_taken_already_counts_towards_its_share(budget, groups, redistribute):
+    shares, available, taken = (np.array(column) for column in zip(*groups, strict=True))
+    found = allocate(budget, shares, available, taken=taken, redistribute=redistribute)
+    assert found.budgets.sum() <= budget
+    assert not redistribute or found.budgets.sum() == min(budget, available.sum())
+    levels = (taken + found.budgets) / shares  # who got something is filled no higher than who could have got more
+    for level, share in zip(levels[found.budgets > 0], shares[found.budgets > 0], strict=True):
+        assert (level - 1 / share <= (levels + 1 / shares)[found.budgets < available] + 1e-6).all()
+    nothing = allocate(budget, shares, available, taken=np.zeros(len(groups)), redistribute=redistribute)
+    assert nothing.budgets.tolist() == allocate(budget, shares, available, redistribute=redistribute).budgets.tolist()
+
+
 def test_a_domain_mix_comes_out_as_asked():
     found = allocate(1_000, np.array([0.5, 0.25, 0.17, 0.08]), np.full(4, 10_000))
     assert found.budgets.tolist() == [500, 250, 170, 80]

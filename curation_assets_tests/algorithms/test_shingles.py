@@ -66,6 +66,7 @@ def one_hash(text: str) -> tuple[int, int]:
 @settings(deadline=None)
 @given(st.lists(any_text | dense_text, min_size=1, max_size=6), st.integers(1, 7))
 @example(["x² ≠ ½", "ΟΔΟΣ ΟΔΟΣ", "e\u0301 é", "ﬁ fi", "İ", "\u1112\u1161\u11ab 한", "\u09c7\u09be \u09cb", "ｶﾞ"], 1)
+@example(["ΟΔΟΣ ὈΔΥΣΣΕΎΣ. ΑΣ\tΑ\r\nΣ, ½\u2003e\u0301 \u0301e \u00a8\u0301 ﬁ", "ΟΔΟΣ\u00a0Σ Σ"], 1)
 @example(["a -\u00a03", "a -\u00a0x", "- \u00a0 3", "a…b", "-…3", "-\u20033", "a\u2025b\u00a0c"], 1)
 def test_words_and_shingles_are_those_of_plain_python(texts, words):
     found = shingle(pa.array(texts), words)
@@ -115,6 +116,22 @@ def test_case_space_and_punctuation_make_no_difference(text, variant):
 )
 def test_what_means_something_makes_a_difference(texts):
     assert len({one_hash(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50])
+def test_a_word_is_the_same_word_however_it_is_read(length):
+    """ASCII is hashed sixteen bytes at a time, what else stands beside it byte by byte: a soft hyphen changes which."""
+    word = "abcdefghijklmnopqrstuvwxyz0123456789_ABCDEFGHIJKLMNOP"[:length]
+    same = [word, word.upper(), f" {word}. ", f"{word}\u00ad", f"\ufeff{word}", f"{word[:3]}\u00ad{word[3:]}"]
+    other = [word[:-1], word + "a", f"{word} a", f"{word}+", f"-{word}", word[::-1] + "é"]
+    assert {one_hash(text) for text in same} == {one_hash(word)}
+    assert len({one_hash(text) for text in [word, *other]}) == 1 + len(other)
+
+
+def test_every_ascii_character_is_what_the_table_says():
+    for point in range(128):
+        for text in (f"a{chr(point)}b", f"{chr(point)}7", f"a {chr(point)} b", f"é{chr(point)}b"):
+            assert shingle(pa.array([text])).n_words.tolist() == [len(words_of(text))], repr(text)
 
 
 def test_texts_without_a_word_neither_crash_nor_meet():

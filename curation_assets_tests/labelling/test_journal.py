@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from datetime import datetime, timezone
 
 import pytest
 
+from curation_assets.labelling import journal
 from curation_assets.labelling.journal import LabelError, columns, fold, journal_path, pending, write
 
 
@@ -82,16 +82,25 @@ def test_a_torn_line_is_told_and_the_answers_around_it_stay(warehouse, caplog):
     assert folded(warehouse) == ["act-0", "act-1"]
 
 
-def test_an_answer_written_while_a_fold_is_under_way_is_kept(warehouse):
+def test_an_answer_written_while_a_fold_is_under_way_is_kept(warehouse, monkeypatch):
     write(warehouse, [act(0)])
+    was_read, content = threading.Event(), journal._content
+
+    def reading(path):
+        found = content(path)
+        was_read.set()
+        return found
+
+    monkeypatch.setattr(journal, "_content", reading)
     with warehouse.get_connection():  # the fold has read the journal and waits for the database
         folding = threading.Thread(target=fold, args=(warehouse,))
         folding.start()
-        time.sleep(0.3)
-        started = time.monotonic()
-        write(warehouse, [act(1)])
-        assert time.monotonic() - started < 5  # written although the database is taken
-    folding.join(timeout=30)
+        assert was_read.wait(300)
+        writing = threading.Thread(target=write, args=(warehouse, [act(1)]), daemon=True)
+        writing.start()
+        writing.join(timeout=120)
+        assert not writing.is_alive()  # written although the database is taken
+    folding.join(timeout=300)
     assert folded(warehouse) == ["act-0"]
     assert [row["label_id"] for row in pending(warehouse)] == ["act-1"]
     assert fold(warehouse) == 1

@@ -56,7 +56,7 @@ class Server:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 class Rater:
@@ -313,7 +313,7 @@ def test_people_go_on_while_a_run_holds_the_database_and_a_new_round_appears(dat
             assert ann.give(label="statement")
         assert "All done for you" in ann.look()
     queue(database, records[11:], round=2)
-    for _ in range(100):
+    for _ in range(1_000):
         if "item_id" in ann.form:
             break
         time.sleep(0.2)
@@ -346,7 +346,7 @@ def test_a_queue_is_labelled_by_keys_alone_in_a_real_browser(server, database, t
         from selenium.webdriver.support.wait import WebDriverWait
 
         wait = WebDriverWait(
-            page, 20, ignored_exceptions=[StaleElementReferenceException]
+            page, 180, ignored_exceptions=[StaleElementReferenceException]
         )  # read while the next page comes
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)

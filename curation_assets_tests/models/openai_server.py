@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-SLOW_SECONDS = 1.5
+SLOW_SECONDS = 4
 NOTHING = {"chat": True, "logprobs": True, "most_logprobs": 20, "limit_field": "max_tokens", "key": None}
 
 

@@ -64,7 +64,7 @@ def test_a_server_without_chat_is_asked_for_completions(language_models, by_tran
 def test_what_goes_wrong_is_tried_again(language_models, by_transformers):
     faults = {0: "busy", 2: 500, 3: "garbage", 4: "drop", 5: 503, 6: "busy", 7: "slow", 8: 429}
     with serving(language_models["chat"], faults) as server:
-        answers = asker_of(server, concurrency=3, timeout_seconds=0.8).ask(TEXTS)
+        answers = asker_of(server, concurrency=3, timeout_seconds=3).ask(TEXTS)
     assert_same_scores(answers, by_transformers["chat"])
     assert len(server.requests) >= len(TEXTS) + len(faults)
 
@@ -200,7 +200,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def started(command, url, log, seconds=120):
+def started(command, url, log, seconds=600):
     """Start a server in a process of its own and wait until it answers at a url."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -220,7 +220,7 @@ def started(command, url, log, seconds=120):
 def stop(process):
     process.terminate()
     try:
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -10,7 +10,9 @@ from simulated_raters import act, answer, build, labelled_warehouse, pool_of, qu
 
 from curation_assets.algorithms.agreement import cohen_kappa, krippendorff_alpha, mean_pairwise_kappa
 from curation_assets.labelling.task import LabelClass, Task
-from curation_assets.stages.agreement import AgreementConfig, measure, ratings_matrix, session_rows
+from curation_assets.stages.agreement import measure
+from curation_assets.stages.agreement_config import AgreementConfig
+from curation_assets.stages.agreement_tables import ratings_matrix, session_rows
 
 TWO, THREE = ("no", "yes"), ("a", "b", "c")
 

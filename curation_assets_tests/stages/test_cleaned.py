@@ -8,10 +8,10 @@ import re
 import dagster as dg
 import polars as pl
 import pytest
-from conftest import materialize
+from conftest import materialize, materialize_unchecked
 from small_language_models import PEOPLE, save_name_tagger
 
-from curation_assets import audit_report
+from curation_assets import audit_sections
 from curation_assets.readers import canonical_text, conversation
 from curation_assets.record_cleaning import clean_records
 from curation_assets.stages.cleaned import CleanedConfig, PiiConfig, rules_of
@@ -111,13 +111,15 @@ def planted_records():
         {"chosen": hh.format(asked, said(rng, "hh_chosen")), "rejected": hh.format(asked, said(rng, "hh_rejected"))},
         {"prompt": said(rng, "reward_prompt"), "completion": said(rng, "reward_answer"), "score": 0.5},
         {"id": leak("owner_id"), "text": said(rng)},
-        *({"text": said(rng)} for _ in range(8)),
+        {"label": f"by {leak('label')}", "text": said(rng)},
+        {"label": "prose", "text": said(rng)},
+        *({"text": said(rng)} for _ in range(7)),
     ]
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
-    """A warehouse after a run over the planted records and a release of all of them, and the release's folder."""
+    """A warehouse after a run over the planted records and a release of all of them, the release's folder, and all pages by asset."""
     folder = tmp_path_factory.mktemp("planted_pii")
     (folder / "records.jsonl").write_text("\n".join(map(json.dumps, planted_records())) + "\n")
     rng = random.Random(4)
@@ -135,14 +137,19 @@ def released(tmp_path_factory):
         "curated_set": {"budget_records": 1000, "strategy": "random"},
         "release": {"folder": str(folder / "out")},
     }
-    assert materialize(warehouse, ops, UP_TO_CURATED).success
-    assert materialize(warehouse, ops, ["release"]).success
+    runs = [materialize_unchecked(warehouse, ops, UP_TO_CURATED), materialize(warehouse, ops, ["release"])]
+    assert all(run.success for run in runs)
     warehouse.release_run()
-    return warehouse, folder / "out"
+    pages = {
+        event.asset_key.to_user_string(): " ".join(str(one.value) for one in event.materialization.metadata.values())
+        for run in runs
+        for event in run.get_asset_materialization_events()
+    }
+    return warehouse, folder / "out", pages
 
 
 def test_what_was_planted_is_in_no_file_of_the_release(released):
-    warehouse, out = released
+    warehouse, out, _ = released
     assert warehouse.rows("curated_set.records") == warehouse.rows("raw.records") == len(planted_records()) + 1
     read = [path for path in out.rglob("*") if path.is_file()]
     words = {path: path.read_bytes().decode("utf-8", "replace") for path in read if path.suffix != ".parquet"}
@@ -164,8 +171,23 @@ def test_what_was_planted_is_in_no_file_of_the_release(released):
     assert "<|im_end|>" not in everything
 
 
+def test_what_was_planted_is_on_no_page(released):
+    pages = {name: page.replace("\\", "") for name, page in released[2].items()}
+    assert pages.keys() == {*UP_TO_CURATED, "release"}
+    assert {name: PLANTED.findall(page) for name, page in pages.items() if PLANTED.search(page)} == {}
+    assert "| text |" in pages["cleaned"]
+    assert "[EMAIL]" in pages["cleaned"]
+    assert not re.search(r"\| (text|label) \|", pages["raw"])  # what nothing has looked through yet is not shown at all
+
+
+def test_an_owners_label_is_masked_and_a_class_stays(released):
+    labels = "select label, count(*) as n from curated_set.records where label is not null group by all order by all"
+    assert released[0].query(labels).rows() == [("by [EMAIL]", 1), ("prose", 1)]
+    assert len(released[0].query("from cleaned.pii where part = 'label' and type = 'email'")) == 1
+
+
 def test_no_table_but_the_originals_has_a_word_of_it(released):
-    warehouse, _ = released
+    warehouse = released[0]
     with warehouse.get_connection(read_only=True) as connection:
         there = set(connection.sql("select schema_name || '.' || table_name as name from duckdb_tables()").pl()["name"])
         names = [name for name in there & set(tables()) if name.split(".")[0] != "raw"]
@@ -177,7 +199,7 @@ def test_no_table_but_the_originals_has_a_word_of_it(released):
 
 
 def test_every_place_is_told_without_what_stood_there(released):
-    warehouse, _ = released
+    warehouse = released[0]
     found = warehouse.query("select * from cleaned.pii")
     emails = found.filter(type="email")
     planted = sum(
@@ -201,7 +223,7 @@ def test_every_place_is_told_without_what_stood_there(released):
 
 
 def test_the_text_is_that_of_the_cleaned_turns(released):
-    warehouse, _ = released
+    warehouse = released[0]
     rows = warehouse.query(
         "select kind, text, cleaned_original, cleaning_steps from cleaned.records where cleaned_original is not null"
     )
@@ -235,7 +257,7 @@ def test_dropping_types_pseudonyms_and_what_is_told_of_them(tmp_path, monkeypatc
     assert KEY.encode() not in warehouse.path.read_bytes()
     settings = json.loads(warehouse.value("select config::varchar as config from ledger.runs where stage = 'cleaned'"))
     found = {"settings": {"cleaned": settings}, "run_ids": {}, "run_ids_now": {}, "is_release": False}
-    section = audit_report._personal_data(found, warehouse)
+    section = audit_sections.personal_data(found, warehouse)
     assert section["tables"][0]["rows"][0][:3] == ["email", "pseudonymise", 3]
     assert "8 places in 3 records" in section["paragraphs"][0]
     assert any("Names of people" in line for line in section["paragraphs"])
@@ -249,7 +271,7 @@ def cleaned_by(config, rows):
         canonical_text(conversation(kind, original)) if original else row["text"]
         for row, kind, original in zip(rows, kinds, originals, strict=True)
     ]
-    return list(clean_records(kinds, texts, originals, rules_of(config)))
+    return list(clean_records(kinds, texts, originals, [None] * len(rows), rules_of(config)))
 
 
 def test_a_value_has_one_pseudonym_in_all_records_and_runs(monkeypatch):
@@ -267,7 +289,11 @@ def test_a_record_that_is_lost_shows_nothing_of_what_was_replaced():
     row = {"prompt": "Whom do I call?", "chosen": "Use 4111 1111 1111 1111", "rejected": "Use 5500 0000 0000 0004"}
     original = json.dumps(row)
     [lost] = clean_records(
-        ["preference"], [canonical_text(conversation("preference", original))], [original], rules_of(CleanedConfig())
+        ["preference"],
+        [canonical_text(conversation("preference", original))],
+        [original],
+        [None],
+        rules_of(CleanedConfig()),
     )
     assert lost.lost == "same_after_cleaning"
     assert lost.text == "Whom do I call?\nUse [CREDIT_CARD]\nUse [CREDIT_CARD]"
@@ -315,7 +341,7 @@ def test_two_answers_that_differed_in_a_key_that_is_masked_are_lost_without_a_wo
     row = {"prompt": "Who?", "chosen": '{"a@b.org": 1}', "rejected": '{"c@d.org": 1}'}
     original = json.dumps(row)
     text = canonical_text(conversation("preference", original))
-    [found] = clean_records(["preference"], [text], [original], rules_of(CleanedConfig()))
+    [found] = clean_records(["preference"], [text], [original], [None], rules_of(CleanedConfig()))
     assert (found.lost, found.text) == ("same_after_cleaning", "Who?\n[EMAIL]\n[EMAIL]")
 
 

@@ -278,6 +278,27 @@ def test_impossible_configs_are_refused_with_what_to_do(candidates, vectors):
             CuratedSetConfig(**bad)
 
 
+@pytest.mark.parametrize("unit", ["records", "tokens"])
+def test_what_people_keep_fills_its_quota_first(candidates, unit):
+    books = candidates.filter(source="books").head(20)
+    said = books.select("record_id", verdict=pl.lit("keep"), reason=pl.lit("x"))
+    budget, size = (60, pl.len()) if unit == "records" else (40_000, pl.col("tokens").sum())
+    quotas = {"by": "source", "shares": {"web": 0.25, "books": 0.5, "forum": 0.25}}
+    chosen = select(candidates, None, CuratedSetConfig(quotas=quotas, **{f"budget_{unit}": budget}), said)
+    members = candidates.filter(chosen.scores["is_selected"])
+    assert members["record_id"].is_in(books["record_id"].to_list()).sum() == 20
+    shares = dict(members.group_by("source").agg(size / budget).iter_rows())
+    assert shares == pytest.approx({"web": 0.25, "books": 0.5, "forum": 0.25}, abs=1e-9 if unit == "records" else 0.05)
+    assert {name: quota["asked"] for name, quota in chosen.notes["quotas"].items()} == {
+        "web": budget / 4, "books": budget / 2, "forum": budget / 4
+    }  # fmt: skip
+    # Of books more is kept than their share: they get no more, and the others what is left, by their shares.
+    quotas = {"by": "source", "shares": {"web": 0.6, "books": 0.1, "forum": 0.3}}
+    chosen = select(candidates, None, CuratedSetConfig(quotas=quotas, budget_records=50), said)
+    counted = candidates.filter(chosen.scores["is_selected"]).group_by("source").len()
+    assert dict(counted.iter_rows()) == {"web": 20, "books": 20, "forum": 10}
+
+
 def test_what_people_keep_is_in_without_a_draw_and_counts_in_the_budget(candidates):
     ids = candidates["record_id"]
     said = pl.DataFrame(

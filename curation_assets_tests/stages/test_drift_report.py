@@ -26,6 +26,7 @@ from curation_assets.stages.expert_labels import expert_labels
 from curation_assets.stages.filtered import filtered
 from curation_assets.stages.label_model import label_model
 from curation_assets.stages.label_task import label_task
+from curation_assets.stages.lexical_vectors import lexical_vectors
 from curation_assets.stages.quality_scores import quality_scores
 from curation_assets.stages.raw import raw
 from curation_assets.stages.release import release
@@ -61,6 +62,7 @@ def read(warehouse, folder, name: str, texts: list[str]) -> bool:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     ops = {"raw": {"sources": [{"name": "batches", "path": str(folder)}]}, "deduped": {"min_jaccard": 0.95}}
+    ops["embeddings"] = {"precision": "fp32"}
     rules = {"rule_sets": ["gopher_quality"], "short_text_median_words": 0, "min_words": 5, "min_stop_words": None}
     [check] = run(warehouse, COMPARE, ops | {"filtered": rules}).get_asset_check_evaluations()
     return not check.passed
@@ -152,7 +154,7 @@ def test_a_model_that_the_new_labels_contradict_is_drift(pool, tmp_path):
         return warehouse.query("from drift_report.looks where look = 'kappa'")
 
     label(sorted(truth), truth, 0)
-    run(warehouse, [label_model])
+    run(warehouse, [lexical_vectors, label_model])
     rows = headlines(60, seed=9)
     source = {"name": "later", "path": str(save(rows, tmp_path / "later.jsonl"))}
     run(warehouse, COMPARE[:6], {"raw": {"sources": [source]}})

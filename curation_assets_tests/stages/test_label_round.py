@@ -10,10 +10,19 @@ from curation_assets.algorithms.agreement import cohen_kappa
 from curation_assets.labelling import journal
 from curation_assets.labelling.task import current_task
 from curation_assets.stages.label_model import LabelModelConfig, fit_round
-from curation_assets.stages.label_queue import LabelQueueConfig, next_round
+from curation_assets.stages.label_queue import next_round
+from curation_assets.stages.label_queue_config import LabelQueueConfig
 
 READING = ["raw", "cleaned", "deduped", "filtered", "embeddings"]
-STAGES = ["label_task", "expert_labels", "agreement", "label_model", "predicted_labels", "label_queue"]
+STAGES = [
+    "lexical_vectors",
+    "label_task",
+    "expert_labels",
+    "agreement",
+    "label_model",
+    "predicted_labels",
+    "label_queue",
+]
 
 
 def run(warehouse, *, is_checked=False, **ops):

@@ -37,7 +37,7 @@ def labelled(pool):
     answer(
         warehouse, rate(records, [truth[one] for one in records], ["ann", "bob", "cho"], slips=0.02, task=TASK["name"])
     )
-    assert materialize(warehouse, {}, ["expert_labels"], raise_on_error=True).success
+    assert materialize(warehouse, {}, ["lexical_vectors", "expert_labels"], raise_on_error=True).success
     warehouse.release_run()
     return warehouse, truth
 

@@ -140,7 +140,7 @@ def test_the_original_is_kept_verbatim(warehouse, tmp_path):
     assert warehouse.query("select original from raw.records order by source_row")["original"].to_list() == lines
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=6), min_size=2, max_size=3))
 def test_every_row_is_added_known_or_rejected_over_any_history_of_a_file(tmp_path_factory, versions):
     folder = tmp_path_factory.mktemp("history")

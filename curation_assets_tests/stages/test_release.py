@@ -76,6 +76,7 @@ def curate(folder, source):
     ops = {
         "raw": {"sources": [{"name": "planted", "path": str(source), "license": "CC-BY-4.0"}]},
         "filtered": {"rule_sets": []},
+        "embeddings": {"precision": "fp32"},  # a self-test of each database might choose differently
         "curated_set": {"budget_share": 0.95},
     }
     assert without_checks(warehouse, STAGES, ops).success

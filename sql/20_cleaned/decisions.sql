@@ -2,7 +2,7 @@
 -- superseded: a later version of the file no longer holds the record; empty_text: nothing is left after cleaning; pii_<type>: it has personal
 -- data or a secret of a type whose records are to be dropped; same_after_cleaning: a preferred and a rejected answer differ no longer.
 -- $when_file_changes: 'replace' (the latest version of a file stands) or 'keep_both'
--- incoming(record_id, text, steps, cleaned_original, dropped_for): cleaned records; from raw.records(text, original)
+-- incoming(record_id, text, label, steps, cleaned_original, dropped_for): cleaned records; from raw.records(text, original)
 with latest as (
   select source, source_uri, max_by(batch_id, ingested_at) as batch_id from raw.batches group by all
 ),

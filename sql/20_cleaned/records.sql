@@ -1,5 +1,5 @@
 -- One row per record with its text repaired: encoding, Unicode form, HTML to text, template residue, personal data.
--- incoming(record_id, text, steps, cleaned_original, dropped_for): cleaned records; from raw.records(text, original)
+-- incoming(record_id, text, label, steps, cleaned_original, dropped_for): cleaned records; from raw.records(text, original, label)
 -- decided: the records that cleaning drops
 select
   r.record_id,                           -- our id of the record
@@ -8,7 +8,7 @@ select
   r.source_uri,                          -- the file, relative to the source
   r.source_row,                          -- row in the file, from 1
   r.kind,                                -- document, html, instruction, preference, reward or chat
-  r.label,                               -- the owner's label, if any
+  i.label,                               -- the owner's label, if any, personal data masked
   r.license,                             -- licence of the record, as its owner states it
   r.record_time,                         -- the owner's time of the record, as written
   i.text,                                -- the text after cleaning, personal data masked

@@ -35,7 +35,7 @@
 -- $min_terminal_punctuation_line_ratio: least share of lines that end in terminal punctuation (FineWeb .12)
 -- $max_short_line_ratio: greatest share of lines of at most 30 characters (FineWeb .67)
 -- $max_duplicate_line_char_ratio: greatest share of characters in repeated lines, web documents (FineWeb .01)
--- $max_benchmark_coverage: greatest share of a benchmark item's word n-grams that a record may hold (ours .5; PaLM counts an item as contaminated from .7)
+-- $max_benchmark_coverage: greatest share of a benchmark item's word n-grams that a record may hold (ours .5; PaLM counts an item as contaminated from .7); what is paraphrased or translated holds none
 -- $max_newline_word_ratio: most newlines per token (FineWeb .3)
 -- $min_alpha_token_ratio: least share of tokens with a letter where punctuation marks are tokens, as DataTrove reads Gopher's .8; null (off) by default
 -- $min_c4_sentences: fewest sentences in the lines that C4's line rules keep (reference code 3; paper and DataTrove 5)

@@ -8,70 +8,35 @@
 -- judge reads these, and so does Gopher's share of words with a letter, for a comma is no word without one.
 -- Chinese, Japanese, Thai, Khmer, … put no space between words: there words and word_tokens are half the letters, or a
 -- Chinese article would be shorter than 50 words.
--- Lines are trimmed, and only those with text count; DataTrove counts blank lines too for bullets and ellipses.
+-- Lines are trimmed, and only those with text count; DataTrove counts blank lines too for bullets and ellipses. For the sentence
+-- terminal of a line its end is that of the file, as DataTrove has it: a line that ends in a space ends in no mark.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
 -- judges a null. So are signals of languages a text is not in and of turns it does not have.
--- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
+-- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, letters, digits, punctuation, upper_case, newlines, hashes, exclamations, ellipses, urls, split_words, word_chars, alpha_words, capitalized_words, different_words, function_words, stop_words, lines, line_chars, bullet_lines, ellipsis_lines, short_lines, closed_lines, terminal_mark_lines, different_lines, different_line_chars, paragraphs, paragraph_chars, different_paragraphs, different_paragraph_chars, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
 
-with bared as (
+with counted as (
   -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
   select
     records.record_id,
-    records.text,
     incoming.* exclude (record_id, word_tokens),
     incoming.word_tokens as incoming_word_tokens,
     length(text) as chars,
-    strlen(text) = length(text) as is_ascii,
-    trim(regexp_replace(
-      ' ' || text || ' ',
-      '[\p{P}\p{S}]*(?:[\s\x0b\x1c-\x1f\x{85}\p{Z}]+[\p{P}\p{S}]*)+', ' ', 'g'
-    )) as bare,
-    list_filter(
-      list_transform(
-        string_split(text, chr(10)), lambda line: trim(line, ' ' || chr(9) || chr(13) || chr(160) || chr(12288))
-      ),
-      lambda line: line <> ''
-    ) as lines,
     case
-      when contains(text, chr(10) || chr(10)) then string_split_regex(trim(text, ' ' || chr(10)), '\n{2,}')
-      else [text]
-    end as paragraphs
+      when strlen(text) > length(text) then regexp_replace(
+        ' ' || text || ' ',
+        '[\p{P}\p{S}]*(?:[\s\x0b\x1c-\x1f\x{85}\p{Z}]+[\p{P}\p{S}]*)+', ' ', 'g'
+      )
+    end as bare
   from deduped.records
   left join incoming using (record_id)
 ),
 
-split as (
-  select
-    *,
-    case when bare = '' then []::varchar[] else string_split(bare, ' ') end as split_tokens,
-    case when len(lines) > 1 then list_distinct(lines) else lines end as different_lines,
-    case when len(paragraphs) > 1 then list_distinct(paragraphs) else paragraphs end as different_paragraphs,
-    chars - length(replace(text, chr(10), '')) as newlines,
-    length(replace(bare, ' ', '')) as word_chars,
-    -- Letters are what is left of the words without their digits and inner punctuation: three quick passes, where one
-    -- that deletes every gap between letters costs more than all of them.
-    length(regexp_replace(bare, '[^\p{N}]+', '', 'g')) as digits,
-    length(regexp_replace(bare, '[^\p{P}\p{S}]+', '', 'g')) as inner_punctuation,
-    length(regexp_replace(text, '[^\p{P}\p{S}]+', '', 'g')) as punctuation,
-    length(regexp_replace(bare, '[^\p{Lu}]+', '', 'g')) as upper_case
-  from bared
-),
-
-counted as (
-  select
-    *,
-    greatest(word_chars - digits - inner_punctuation, 0) as letters,
-    string_split(lower(bare), ' ') as lower_tokens,
-    length(array_to_string(lines, '')) as line_chars
-  from split
-),
-
 scripted as (
   select
-    *,
+    * exclude (bare),
     case
       when letters = 0 then 'none'
-      when is_ascii then 'Latin'
+      when bare is null then 'Latin'
       when length(regexp_replace(bare, '\P{Latin}+', '', 'g')) * 2 > letters then 'Latin'
       when length(regexp_replace(bare, '\P{Hangul}+', '', 'g')) * 2 > letters then 'Hangul'
       -- Japanese is written in both kana and Han characters, Chinese in Han alone.
@@ -92,27 +57,16 @@ worded as (
   select
     *,
     case
-      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * len(split_tokens))
-        then greatest(len(split_tokens), letters // 2)
-      else len(split_tokens)
+      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * split_words)
+        then greatest(split_words, letters // 2)
+      else split_words
     end as words,
     case
-      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * len(split_tokens))
+      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * split_words)
         then greatest(incoming_word_tokens, letters // 2)
       else incoming_word_tokens
-    end as word_tokens,
-    list_filter(lower_tokens, lambda token: list_contains([
-      'the', 'of', 'and', 'to', 'a', 'in', 'is', 'that', 'it', 'for', 'was', 'on', 'are', 'as', 'with', 'be', 'by',
-      'this', 'from', 'at', 'or', 'an', 'not', 'have', 'but', 'had', 'has', 'were', 'which', 'you', 'they', 'we',
-      'he', 'she', 'his', 'her', 'their', 'its', 'i', 'my', 'your', 'our', 'there', 'been', 'if', 'will', 'can',
-      'would', 'when', 'who', 'what', 'so', 'than', 'then', 'them', 'these', 'into', 'some', 'could', 'do', 'about',
-      'also', 'only', 'because'
-    ], token)) as function_words
+    end as word_tokens
   from scripted
-),
-
-function_worded as (
-  select *, len(function_words) / nullif(len(split_tokens), 0) as stop_word_ratio from worded
 ),
 
 measured as (
@@ -123,33 +77,22 @@ measured as (
     language_score,
     words,
     chars,
-    length(lines) as lines,
-    word_chars / nullif(len(split_tokens), 0) as mean_word_chars,
-    (chars - length(replace(text, '#', ''))) / nullif(words, 0) as hash_symbol_ratio,
-    ((chars - length(replace(text, '...', ''))) / 3 + chars - length(replace(text, '…', '')))
-      / nullif(words, 0) as ellipsis_ratio,
-    len(list_filter(lines, lambda line: line[1] in ('•', '-'))) / nullif(len(lines), 0) as bullet_line_ratio,
-    len(list_filter(lines, lambda line: ends_with(line, '...') or ends_with(line, '…')))
-      / nullif(len(lines), 0) as ellipsis_line_ratio,
-    case
-      when digits = 0 then len(split_tokens)
-      else len(list_filter(split_tokens, lambda token: regexp_matches(token, '\p{L}')))
-    end / nullif(len(split_tokens), 0) as alpha_word_ratio,
-    len(list_intersect(function_words, ['the', 'be', 'to', 'of', 'and', 'that', 'have', 'with'])) as stop_words,
-    stop_word_ratio,
-    len(list_filter(lines, lambda line: length(line) <= 30)) / nullif(len(lines), 0) as short_line_ratio,
-    len(list_filter(lines, lambda line: contains('.!?''"…。！？｡”’」』।॥؟۔։။།។', right(line, 1))))
-      / nullif(len(lines), 0) as terminal_punctuation_line_ratio,
-    len(list_filter(lines, lambda line: contains(
-      '!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡𐩖𐩗𐽕𐽖'
-      || '𐽗𐽘𐽙𐾆𐾇𐾈𐾉𑁇𑁈𑂾𑂿𑃀𑃁𑅁𑅂𑅃𑇅𑇆𑇍𑇞𑇟𑈸𑈹𑈻𑈼𑊩𑑋𑑌𑗂𑗃𑗉𑗊𑗋𑗌𑗍𑗎𑗏𑗐𑗑𑗒𑗓𑗔𑗕𑗖𑗗𑙁𑙂𑜼𑜽𑜾𑥄𑥆𑩂𑩃𑪛𑪜𑱁𑱂𑻷𑻸𑽃𑽄𖩮𖩯𖫵𖬷𖬸𖭄𖺘𛲟𝪈', right(line, 1)
-    ))) / nullif(len(lines), 0) as terminal_mark_line_ratio,
-    (line_chars - length(array_to_string(different_lines, '')))
-      / nullif(chars - newlines, 0) as duplicate_line_char_ratio,
-    (len(lines) - len(different_lines)) / nullif(len(lines), 0) as duplicate_line_ratio,
-    (len(paragraphs) - len(different_paragraphs)) / len(paragraphs) as duplicate_paragraph_ratio,
-    (length(array_to_string(paragraphs, '')) - length(array_to_string(different_paragraphs, '')))
-      / nullif(chars, 0) as duplicate_paragraph_char_ratio,
+    lines,
+    word_chars / nullif(split_words, 0) as mean_word_chars,
+    hashes / nullif(words, 0) as hash_symbol_ratio,
+    ellipses / nullif(words, 0) as ellipsis_ratio,
+    bullet_lines / nullif(lines, 0) as bullet_line_ratio,
+    ellipsis_lines / nullif(lines, 0) as ellipsis_line_ratio,
+    alpha_words / nullif(split_words, 0) as alpha_word_ratio,
+    stop_words,
+    function_words / nullif(split_words, 0) as stop_word_ratio,
+    short_lines / nullif(lines, 0) as short_line_ratio,
+    closed_lines / nullif(lines, 0) as terminal_punctuation_line_ratio,
+    terminal_mark_lines / nullif(lines, 0) as terminal_mark_line_ratio,
+    (line_chars - different_line_chars) / nullif(chars - newlines, 0) as duplicate_line_char_ratio,
+    (lines - different_lines) / nullif(lines, 0) as duplicate_line_ratio,
+    (paragraphs - different_paragraphs) / paragraphs as duplicate_paragraph_ratio,
+    (paragraph_chars - different_paragraph_chars) / nullif(chars, 0) as duplicate_paragraph_char_ratio,
     newlines / nullif(words, 0) as newline_word_ratio,
     top_2gram_token_ratio,
     top_3gram_token_ratio,
@@ -162,15 +105,14 @@ measured as (
     duplicate_10gram_token_ratio,
     top_2gram_char_ratio,
     duplicate_5gram_char_ratio,
-    len(list_distinct(lower_tokens)) / nullif(len(split_tokens), 0) as unique_word_ratio,
-    len(list_filter(split_tokens, lambda token: regexp_matches(token, '^\p{Lu}')))
-      / nullif(len(split_tokens), 0) as capitalized_word_ratio,
+    different_words / nullif(split_words, 0) as unique_word_ratio,
+    capitalized_words / nullif(split_words, 0) as capitalized_word_ratio,
     upper_case / nullif(letters, 0) as upper_case_ratio,
     digits / nullif(chars, 0) as digit_ratio,
     punctuation / nullif(chars, 0) as punctuation_ratio,
-    (chars - length(replace(text, '!', ''))) / nullif(words, 0) as exclamation_ratio,
-    line_chars / nullif(len(lines), 0) as mean_line_chars,
-    (chars - length(replace(text, '://', ''))) / 3 / nullif(words, 0) as url_ratio,
+    exclamations / nullif(words, 0) as exclamation_ratio,
+    line_chars / nullif(lines, 0) as mean_line_chars,
+    urls / nullif(words, 0) as url_ratio,
     tokens,
     word_tokens,
     stop_word_tokens,
@@ -198,7 +140,7 @@ measured as (
     case
       when request_hash is not null then count(distinct response_hash) over (partition by request_hash)
     end as responses_to_request
-  from function_worded
+  from worded
 )
 
 select

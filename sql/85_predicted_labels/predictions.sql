@@ -1,5 +1,5 @@
 -- One row per record of the pool: the class the current model gives it, and how sure it is.
--- incoming(record_id, label, probability, probabilities, margin, labeller, revision, round): the model's answers; from embeddings.vectors(embedding), filtered.records(text), label_model.models(parameters), label_task.tasks(classes, examples)
+-- incoming(record_id, label, probability, probabilities, margin, labeller, revision, round): the model's answers; from embeddings.vectors(embedding), lexical_vectors.vectors(lexical_vector), filtered.records(text), label_model.models(parameters), label_task.tasks(classes, examples)
 select
   record_id::varchar as record_id,              -- our id of the record
   label::varchar as label,                      -- the likeliest class

@@ -1,6 +1,6 @@
 -- One row per item that was ever queued for the experts, with why.
 -- Append-only: every round adds its items. A record is queued once in a task.
--- incoming(item_id, task, round, position, record_id, reason, partner_record_id, distance, cluster, partner_cluster, predicted_label, predicted_probability, sampling_probability, queued_at): this round's items; from predicted_labels.predictions(record_id, label, probability), embeddings.vectors(embedding), expert_labels.items(record_id), label_task.tasks(settings)
+-- incoming(item_id, task, round, position, record_id, reason, partner_record_id, distance, cluster, partner_cluster, predicted_label, predicted_probability, sampling_probability, queued_at): this round's items; from predicted_labels.predictions(record_id, label, probability), embeddings.vectors(embedding), lexical_vectors.vectors(lexical_vector), expert_labels.items(record_id), label_task.tasks(settings)
 select
   item_id::varchar as item_id,                      -- id of the item: hash of task and record
   task::varchar as task,                            -- name of the task

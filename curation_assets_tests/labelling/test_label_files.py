@@ -14,14 +14,9 @@ from small_label_queue import TEXTS as WRITTEN
 from typer.testing import CliRunner
 
 from curation_assets.labelling import journal
-from curation_assets.labelling.exchange import (
-    ExchangeError,
-    export_items,
-    export_labels,
-    import_labels,
-    interface_path,
-    rejected_path,
-)
+from curation_assets.labelling.label_export import export_items, export_labels, interface_path
+from curation_assets.labelling.label_files import ExchangeError
+from curation_assets.labelling.label_import import import_labels, rejected_path
 from curation_assets.labelling.label_studio import config_xml
 from curation_assets.labelling.task import current_task
 from curation_assets.warehouse import Warehouse
@@ -35,7 +30,7 @@ ODD = '$odd & "<b>"'
 @pytest.fixture(scope="module")
 def labelling(tmp_path_factory):
     """A database with a queue of 12 items, their ids and those of their records."""
-    folder = tmp_path_factory.mktemp("exchange")
+    folder = tmp_path_factory.mktemp("label_files")
     warehouse = Warehouse(database=str(folder / "queue.duckdb"))
     classes = [*TASK["classes"], {"name": ODD, "definition": "Costs $5 & <more>"}]
     item_ids, record_ids = labelled_queue(warehouse, folder, classes=classes)
@@ -302,6 +297,21 @@ def test_only_open_items_go_out_and_not_what_the_rater_answered(queue, tmp_path)
         export_items(warehouse, tmp_path / "all.csv")
     with pytest.raises(ExchangeError, match="must end in"):
         export_items(warehouse, tmp_path / "all.xlsx")
+
+
+def test_an_owners_id_that_is_an_address_does_not_go_out(queue, tmp_path):
+    warehouse = queue[0]
+    with warehouse.get_connection() as connection:
+        connection.execute(
+            "update filtered.records set source_record_id = 'jane@example.org' where source_record_id = 'text-0'"
+        )
+    export_items(warehouse, tmp_path / "items.csv")
+    rows = table(tmp_path / "items.csv")
+    assert [row["source_record_id"] for row in rows[:2]] == ["[EMAIL]", "text-1"]
+    filled = written(tmp_path / "filled.csv", [rows[0] | {"label": "question"}])
+    assert import_labels(warehouse, filled, "ana").added == 1
+    export_labels(warehouse, tmp_path / "labels.csv")
+    assert [row["source_record_id"] for row in table(tmp_path / "labels.csv")] == ["[EMAIL]"]
 
 
 def test_exported_labels_are_known_here_and_new_elsewhere(queue, labelling, tmp_path):
