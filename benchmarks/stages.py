@@ -31,10 +31,7 @@ MEASURES = ("embeddings", "clusters", "density", "quality_scores", "cluster_prof
 GIVEN |= dict.fromkeys(MEASURES, "filtered.records")
 """The stages, and the table of the records each of them is given."""
 
-SIZES = {
-    name: f"select count(*) as rows, sum(strlen(text)) / 1e6 as megabytes from {name}"  # noqa: S608  # names from above
-    for name in set(GIVEN.values())
-}
+SIZE = "select count(*) as rows, sum(strlen(text)) / 1e6 as megabytes from query_table($name)"
 WORDS = 30_000
 
 
@@ -85,7 +82,9 @@ def run(stage: str, recipe: Path, database: Path) -> dict[str, float]:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", stream=sys.stderr)
     before, started = _cpu_seconds(), time.monotonic()
-    execute(read_recipe(recipe), database, stage)
+    config = read_recipe(recipe)
+    config["ops"] = {name: one for name, one in config["ops"].items() if name == stage}
+    execute(config, database, stage)
     told = {"seconds": time.monotonic() - started, "cpu_seconds": _cpu_seconds() - before}
     return told | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
@@ -100,7 +99,7 @@ def row(stage: str, told: dict[str, float], database: Path) -> str:
         "order by finished_at desc limit 1",
         stage=stage,
     ).row(0, named=True)
-    size = warehouse.query(SIZES[GIVEN[stage]]).row(0, named=True)
+    size = warehouse.query(SIZE, name=GIVEN[stage]).row(0, named=True)
     cells = [stage, f"{size['rows']:,}", f"{ran['rows_out']:,}", f"{ran['seconds']:.1f}"]
     cells += [f"{size['rows'] / ran['seconds']:,.0f}", f"{size['megabytes'] / ran['seconds']:,.1f}"]
     cells += [f"{told['seconds']:.1f}", f"{told['cpu_seconds']:.1f}", f"{told['peak_bytes'] / 1e6:,.0f}"]
