@@ -75,7 +75,9 @@ def _by_bands(keys: np.ndarray) -> np.ndarray:
 
 def _ours():  # noqa: ANN202
     import curation_assets
-    from curation_assets.algorithms.minhash import candidates, sketches, verified
+    from curation_assets.algorithms.duplicates import verified
+    from curation_assets.algorithms.minhash import sketches
+    from curation_assets.algorithms.shared_bands import candidates
     from curation_assets.algorithms.shingles import shingle
 
     sketches(

@@ -10,25 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.minhash import (
-    SKETCH_VERSION,
-    _differing,
-    _may_reach,
-    _odd_sketches,
-    band_keys,
-    candidate_probability,
-    candidates,
-    components,
+from curation_assets.algorithms.duplicates import (
     connected_components,
     duplicates,
     exact_duplicates,
-    jaccard,
     linked,
     near_duplicates,
-    sketch,
-    sketches,
     verified,
 )
+from curation_assets.algorithms.jaccard import differing, jaccard, may_reach, odd_sketches
+from curation_assets.algorithms.minhash import SKETCH_VERSION, band_keys, candidate_probability, sketch, sketches
+from curation_assets.algorithms.shared_bands import candidates, components
 from curation_assets.algorithms.shingles import Shingles, shingle
 
 few_words = st.lists(st.sampled_from("abcdefg"), max_size=25).map(" ".join)
@@ -179,12 +171,12 @@ def test_the_bounds_before_merging_never_rule_out_a_pair_that_reaches_the_thresh
     sets = [values[: max(1, len(values) - a)], values[min(b, len(values) - 1) :]]
     sizes = [len(one) for one in sets]
     shingles = Shingles(np.concatenate(sets), np.array([0, sizes[0], sum(sizes)]), np.empty((2, 2), np.uint64), None)
-    odd, offsets = _odd_sketches(shingles, np.arange(2))
+    odd, offsets = odd_sketches(shingles, np.arange(2))
     true = python_jaccard(*(set(one.tolist()) for one in sets))
     both = odd[: offsets[1]], odd[offsets[1] :]
-    assert _differing(*both) <= len(set(sets[0].tolist()) ^ set(sets[1].tolist()))
-    assert _may_reach(*sizes, *both, true)
-    if not _may_reach(*sizes, *both, at_least):
+    assert differing(*both) <= len(set(sets[0].tolist()) ^ set(sets[1].tolist()))
+    assert may_reach(*sizes, *both, true)
+    if not may_reach(*sizes, *both, at_least):
         assert true < at_least
 
 
