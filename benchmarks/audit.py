@@ -1,4 +1,4 @@
-"""What auditors wait for: wall and CPU seconds of `curate trace`, why-not, diff, audit, verify --ledger, and of erasures end to end.
+"""What auditors wait for: wall and CPU seconds of `curate trace`, why-not, diff, audit, verify, whatif, and of erasures end to end.
 
     python benchmarks/audit.py                              builds a database of 100,000 records first
     python benchmarks/audit.py --records 30000
@@ -7,7 +7,8 @@
 The texts are short and real: headlines, comments, tweets, instructions and reviews of the shared data, English and
 Korean. Every stage that builds the database is the real one; only the vectors are drawn (benchmarks/vectors.py) and
 put into the cache of embeddings, since none of the questions asked here depends on what they are. Each question is asked by the command
-in a process of its own, as an auditor asks it: interpreter and imports count. Erasures run on copies, with the rebuilding of all that
+in a process of its own, as an auditor asks it: interpreter and imports count; the least and the median of --repeats are told, and
+the load of the machine, for wall seconds say little on a busy one. Erasures run on copies, with the rebuilding of all that
 depends on the records (`with rebuild`) and without. The questions are asked of a release, too, where the database has one.
 """
 
@@ -18,6 +19,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--database", type=Path, help="a database to ask a copy of, instead of building one")
+    parser.add_argument("--repeats", type=int, default=5, help="times each question is asked")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder in which the built database is kept")
     parser.add_argument(
         "--no-rebuild", action="store_true", help="leave out the erasures with rebuild, which take longest"
@@ -54,34 +57,42 @@ def main() -> None:
             print(f"built in {build(database, options.records):.0f} s: {database}", flush=True)
         copy = folder / "copy.duckdb"
         shutil.copy(database, copy)
-        print_questions(copy, folder)
+        print_questions(copy, folder, options.repeats)
         print_erasures(database, folder, rebuilds=[False] if options.no_rebuild else [False, True])
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
 
 
-def print_questions(database: Path, folder: Path) -> None:
+def print_questions(database: Path, folder: Path, repeats: int) -> None:
     """One row of the table for each question."""
     warehouse = Warehouse(database=str(database))
-    print(f"| {warehouse.rows('raw.records'):,} records | wall s | CPU s | peak MB |\n|---|---|---|---|", flush=True)
-    record, text = warehouse.query(
-        "select record_id, text from raw.records where len(text) between 100 and 300 order by record_id limit 1"
+    print_head(f"{warehouse.rows('raw.records'):,} records")
+    record, owner, text = warehouse.query(
+        "select record_id, source_record_id, text from raw.records where len(text) between 100 and 300 order by record_id limit 1"
     ).row(0)
-    words = text.split()
-    near = " ".join([*words[1:], "and", "so", "on"])
+    near = " ".join([*text.split()[1:], "and", "so", "on"])
     outside = warehouse.value("select min(record_id) from raw.records anti join curated_set.records using (record_id)")
-    print_row("trace by id", ["trace", record], database)
-    print_row("trace by exact text", ["trace", "--text", text], database)
-    print_row("trace by nearest text", ["trace", "--text", near], database)
-    print_row("trace by a text that is nowhere", ["trace", "--text", "zq xq vqw qqz"], database, codes=(3,))
-    print_row("why-not", ["why-not", outside], database)
+    supposed = ["filtered", "--set", "rule_sets=[language, gopher_quality, gopher_repetition, fineweb]"]
+    questions = [
+        ("trace by id", ["trace", record], 0),
+        ("trace by the owner's id", ["trace", owner], 0),
+        ("trace by exact text", ["trace", "--text", text], 0),
+        ("trace by nearest text", ["trace", "--text", near], 0),
+        ("trace by a text that is nowhere", ["trace", "--text", "zq xq vqw qqz"], 3),
+        ("why-not", ["why-not", outside], 0),
+        ("whatif, four rule sets", ["whatif", *supposed], 0),
+        ("audit", ["audit", "--out", str(folder)], 0),
+        ("verify --ledger", ["verify", "--ledger"], 0),
+    ]
     if warehouse.has_table("release.releases"):
-        print_row("why-not, in a release", ["why-not", outside, "--release", "latest"], database)
-        print_row("diff of a release and the set", ["diff", "latest", "--csv"], database)
-        print_row("audit of a release", ["audit", "latest", "--out", str(folder)], database)
-    print_row("audit", ["audit", "--out", str(folder)], database)
-    print_row("verify --ledger", ["verify", "--ledger"], database)
+        questions += [
+            ("why-not, in a release", ["why-not", outside, "--release", "latest"], 0),
+            ("diff of a release and the set", ["diff", "latest", "--csv"], 0),
+            ("audit of a release", ["audit", "latest", "--out", str(folder)], 0),
+        ]
+    for what, arguments, code in questions:
+        print_row(what, arguments, database, code=code, repeats=repeats)
 
 
 def print_erasures(database: Path, folder: Path, rebuilds: list[bool]) -> None:
@@ -107,18 +118,30 @@ def print_erasures(database: Path, folder: Path, rebuilds: list[bool]) -> None:
     print_row("verify --ledger after it", ["verify", "--ledger"], folder / "erased.duckdb")
 
 
-def print_row(what: str, arguments: list[str], database: Path, codes: tuple[int, ...] = (0,)) -> None:
-    """Run a command in a process of its own and print what it took."""
+def print_head(what: str) -> None:
+    """The head of the table."""
+    print(f"| {what} | wall s | CPU s | peak MB | load |\n|---|---|---|---|---|", flush=True)
+
+
+def print_row(what: str, arguments: list[str], database: Path, *, code: int = 0, repeats: int = 1) -> None:
+    """Run a command in processes of their own; print the least and the median of what they took."""
     command = [sys.executable, "-m", "curation_assets.cli", *arguments, "--database", str(database)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in codes:
-        raise SystemExit(f"{what}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    walls, cpus = [], []
+    for _ in range(repeats):
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        walls.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpus.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if done.returncode != code:
+            raise SystemExit(f"{what}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    wall, cpu = (
+        f"{min(taken):.2f}" if repeats == 1 else f"{min(taken):.2f} ({statistics.median(taken):.2f})"
+        for taken in (walls, cpus)
+    )
     peak = f"≤ {after.ru_maxrss // 1024:,}"  # of the largest process so far
-    print(f"| {what} | {wall:.2f} | {cpu:.2f} | {peak} |", flush=True)
+    print(f"| {what} | {wall} | {cpu} | {peak} | {os.getloadavg()[0]:.0f} |", flush=True)
 
 
 # --- the database ---------------------------------------------------------------------------------------------------

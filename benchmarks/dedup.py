@@ -4,7 +4,7 @@
 
 --peers: the interpreter of an environment that has the peers (none is a dependency of the package):
 
-    python -m venv peers && peers/bin/pip install daft datasketch rensa "datatrove[io]" spacy polars pyarrow scipy
+    python -m venv peers && peers/bin/pip install daft datasketch rensa text-dedup "datatrove[io]" "xxhash<4" spacy polars pyarrow scipy
 
 Three quarters of the corpus are base documents, recombined from real sentences of ../shared/data and of this Python's
 packages; a fifth are copies with 1, 3, 5, 10 or 20 % of their words replaced, a twentieth exact copies. All look for
@@ -12,7 +12,7 @@ packages; a fifth are copies with 1, 3, 5, 10 or 20 % of their words replaced, a
 cluster that were planted together; recall: copies in the cluster of their base, by edit rate and, whatever the rate, where
 the true Jaccard similarity is .8 or more.
 Word edits cap what any 14 × 8 can find: P(s) = 1 - (1 - s^8)^14 of a pair at similarity s.
-With --documents 1000000 (1.7 GB of text) and --only ours: the peak of memory. DataTrove reads --subset documents.
+With --documents 1000000 (1.7 GB of text) and --only ours: the peak of memory. DataTrove and text-dedup read --subset documents.
 """
 
 import argparse
@@ -39,8 +39,8 @@ from vectors import CACHE, SHARED
 
 RUNS = Path(__file__).with_name("dedup_runs.py")
 OURS = ("ours", "polars")
-PEERS = ("daft", "rensa", "datasketch", "datatrove")
-ON_A_SUBSET = ("datatrove",)
+PEERS = ("daft", "rensa", "datasketch", "datatrove", "text_dedup")
+ON_A_SUBSET = ("datatrove", "text_dedup")
 EDIT_RATES = (0.01, 0.03, 0.05, 0.1, 0.2)
 DOCUMENT_BYTES = 1_670
 COMPARED = 30_000

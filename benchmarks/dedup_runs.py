@@ -75,7 +75,9 @@ def _by_bands(keys: np.ndarray) -> np.ndarray:
 
 def _ours():  # noqa: ANN202
     import curation_assets
-    from curation_assets.algorithms.minhash import candidates, sketches, verified
+    from curation_assets.algorithms.duplicates import verified
+    from curation_assets.algorithms.minhash import sketches
+    from curation_assets.algorithms.shared_bands import candidates
     from curation_assets.algorithms.shingles import shingle
 
     sketches(
@@ -237,6 +239,24 @@ def _datatrove():  # noqa: ANN202
     return clusters, f"datatrove {version('datatrove')}"
 
 
+def _text_dedup():  # noqa: ANN202
+    from importlib.metadata import version
+
+    import text_dedup.minhash as subject
+
+    def clusters(corpus: Path) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            said = {
+                "path": "parquet", "data_files": corpus, "split": "train", "column": "text", "num_proc": 1,
+                "cache_dir": f"{folder}/cache", "output": f"{folder}/kept", "hash_func": "xxh3", "hash_bits": 32,
+                "ngram": WORDS, "min_length": 1, "num_perm": LENGTH, "b": BANDS, "r": ROWS,
+            }  # fmt: skip
+            subject.main([part for name in said for part in (f"--{name}", str(said[name]))], standalone_mode=False)
+        return np.array([subject.uf.find(row) for row in range(pq.read_metadata(corpus).num_rows)])
+
+    return clusters, f"text-dedup {version('text-dedup')} minhash"
+
+
 TOOLS = {
     "ours": _ours,
     "polars": _polars,
@@ -244,6 +264,7 @@ TOOLS = {
     "rensa": _rensa,
     "datasketch": _datasketch,
     "datatrove": _datatrove,
+    "text_dedup": _text_dedup,
 }
 
 if __name__ == "__main__":

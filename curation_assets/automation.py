@@ -47,7 +47,7 @@ stage, within seconds, and keeps it until its process ends. Ours."""
 SECOND_LOOK_SECONDS = 1.0
 """Between two looks at the run lock, so that its passing from one run to the next, which takes a tenth of this, is not taken for none."""
 
-INCOMING = ("raw", "cleaned", "deduped", "filtered", "embeddings", "clusters", "drift_report")
+INCOMING = ("raw", "cleaned", "deduped", "contamination", "filtered", "embeddings", "clusters", "drift_report")
 """What new data goes through before anybody knows whether it differs from the old."""
 
 OUT_OF_DATE = ("density", "quality_scores", "cluster_profiles", "curated_set", "eval_report")

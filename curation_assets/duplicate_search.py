@@ -67,7 +67,9 @@ class Comparison(NamedTuple):
 
 def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
     """Find the duplicates among cleaned.records, comparing only what earlier runs have not."""
-    from curation_assets.algorithms.minhash import Sketches, candidates, components, has_twin, verified
+    from curation_assets.algorithms.duplicates import verified
+    from curation_assets.algorithms.minhash import Sketches
+    from curation_assets.algorithms.shared_bands import candidates, components, has_twin
 
     texts_sketched = sketch_missing(warehouse, settings)
     exchanges_read = read_missing_exchanges(warehouse) if settings.instruction_conflicts else 0

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PREVIEW_ROWS = 10
 PREVIEW_CHARS = 80
+NOTE_CHARS = 400
 ID_CHARS = 8
 NOT_PREVIEWED = (
     "embedding",
@@ -67,7 +68,7 @@ def _described(warehouse: Warehouse, asset: str, main: str) -> dict[str, Any]:
         "dagster/column_lineage": lineage(built, main),
         "records_in": run["rows_in"],
         "records_dropped": run["rows_dropped"],
-        "notes": dg.MetadataValue.json(_parsed(run["notes"])),
+        "notes": dg.MetadataValue.md(notes_table(_parsed(run["notes"]) or {})),
         "preview": dg.MetadataValue.md(preview(warehouse, main)),
     }
     if len(rules):
@@ -148,15 +149,39 @@ def markdown_table(rows: pl.DataFrame) -> str:
     )
 
 
-def markdown_cell(value: Any) -> str:
+def notes_table(notes: Mapping[str, Any]) -> str:
+    r"""What a stage noted of its run as a Markdown table, a row a value, named by the way to it; 'none' where it noted nothing.
+
+    >>> print(notes_table({"texts_embedded": 9, "self_test": {"is_used": True, "cosine": 0.99995}, "warnings": []}))
+    | what | value |
+    |---|---|
+    | texts\_embedded | 9 |
+    | self\_test / is\_used | yes |
+    | self\_test / cosine | 0\.99995 |
+    """
+    rows = [f"| {markdown_cell(name)} | {markdown_cell(value, NOTE_CHARS)} |" for name, value in _flat(notes)]
+    return "\n".join(["| what | value |\n|---|---|", *rows]) if rows else "none"
+
+
+def _flat(notes: Mapping[str, Any], way: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree of notes that are there, each with its way."""
+    for name, value in notes.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{way}{name} / ")
+        elif value is not None and value != []:
+            shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+            yield f"{way}{name}", f"{shown:.6g}" if isinstance(shown, float) else shown
+
+
+def markdown_cell(value: Any, chars: int = PREVIEW_CHARS) -> str:
     """A value as one line of Markdown that says only itself: cut, and escaped against markup, HTML and links."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    text = " ".join(text[: PREVIEW_CHARS * 2].split())
-    text = text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 1] + "…"
+    text = " ".join(text[: chars * 2].split())
+    text = text if len(text) <= chars else text[: chars - 1] + "…"
     # Backslash first, then what Markdown or HTML would act on.
     for mark in "\\`*_[]|~#!:@.":
         text = text.replace(mark, "\\" + mark)

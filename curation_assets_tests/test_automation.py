@@ -442,6 +442,8 @@ def test_every_week_everything_is_curated_with_the_settings_it_had(curated, inst
     assert request.asset_selection is None
     assert dg.validate_run_config(defs.resolve_job_def("curate_everything"), request.run_config)
     assert request.run_config["ops"]["eval_report"]["config"]["vocabulary"] == 512
+    everything = {asset.key.to_user_string() for asset in JOBS["curate_everything"]}
+    assert {*INCOMING, *OUT_OF_DATE} == everything  # no asset loses its settings, and none comes in uncompared
 
 
 def test_nothing_runs_by_itself_until_it_is_switched_on():

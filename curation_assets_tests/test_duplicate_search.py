@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.algorithms.minhash import duplicates
+from curation_assets.algorithms.duplicates import duplicates
 from curation_assets.duplicate_search import Settings, compare, ranked
 from curation_assets.warehouse import Warehouse
 

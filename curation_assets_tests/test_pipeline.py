@@ -74,7 +74,7 @@ def test_near_duplicates_carry_their_true_jaccard_and_their_survivor(curated):
         "join deduped.records as b on b.record_id = p.matched_record_id where p.kind = 'near'"
     )
     assert len(pairs) > 0
-    from curation_assets.algorithms.minhash import jaccard
+    from curation_assets.algorithms.jaccard import jaccard
     from curation_assets.algorithms.shingles import shingle
 
     for row in pairs.head(20).iter_rows(named=True):

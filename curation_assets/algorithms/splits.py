@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from curation_assets.algorithms.minhash import connected_components
+from curation_assets.algorithms.duplicates import connected_components
 
 MAIN = "train"
 """The split that gets what no other takes."""

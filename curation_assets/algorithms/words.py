@@ -360,7 +360,9 @@ def _gather(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, into: np.nda
 
 
 @njit(
-    types.void(BYTES, INTS, INTS, INTS, INTS, INTS, BYTES, INTS, types.uint8[::1], types.int64[::1]), cache=True, nogil=True
+    types.void(BYTES, INTS, INTS, INTS, INTS, INTS, BYTES, INTS, types.uint8[::1], types.int64[::1]),
+    cache=True,
+    nogil=True,
 )
 def _join(
     data: np.ndarray,

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array, vstack
 from scipy.special import expit
 
 from curation_assets.algorithms.calibration import Figure, Reliability, auc, mean, platt, reliability
-from curation_assets.algorithms.minhash import connected_components, duplicates
+from curation_assets.algorithms.duplicates import connected_components, duplicates
 from curation_assets.algorithms.sampling import uniforms
 from curation_assets.algorithms.shingles import shingle
 from curation_assets.algorithms.words import mixed, words

@@ -209,7 +209,7 @@ def split_records(
 
 def near_duplicates(spool: Spool, min_jaccard: float) -> pl.DataFrame:
     """Pairs that connect all records to be released whose words agree that far: record_id, matched_record_id."""
-    from curation_assets.algorithms.minhash import linked  # compiles its kernels on import
+    from curation_assets.algorithms.duplicates import linked  # compiles its kernels on import
 
     ids = pl.concat([pl.from_arrow(batch)["record_id"] for batch in spool.batches(columns=["record_id"])])
     found = linked(

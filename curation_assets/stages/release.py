@@ -198,7 +198,9 @@ def release(
         is_new=is_new,
         records_released=manifest["records"],
         files=dg.MetadataValue.md(markdown_table(file_table(manifest))),
-        left_out=dg.MetadataValue.json(manifest["left_out"]),
+        left_out=dg.MetadataValue.md(
+            markdown_table(pl.DataFrame(manifest["left_out"])) if manifest["left_out"] else "none"
+        ),
         card=dg.MetadataValue.md(body_of_card(lies_at)),
     )
 

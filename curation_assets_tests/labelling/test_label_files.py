@@ -19,6 +19,7 @@ from curation_assets.labelling.label_files import ExchangeError
 from curation_assets.labelling.label_import import import_labels, rejected_path
 from curation_assets.labelling.label_studio import config_xml
 from curation_assets.labelling.task import current_task
+from curation_assets.stages.label_task import LabelTaskConfig, task_version
 from curation_assets.warehouse import Warehouse
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -438,3 +439,36 @@ def test_the_commands_say_what_they_did(queue, tmp_path):
     assert code == 0 and "tasks.xml" in said.replace("\n", "")
     code, said = run("report")
     assert code == 0 and "no report on questions yet" in said
+
+
+def test_files_of_before_and_after_a_class_was_renamed_say_the_same(queue, tmp_path):
+    """A file written under the old name comes back as nothing new, and a late answer in it counts under the new one."""
+    warehouse, item_ids, record_ids = queue
+    rows = [
+        {"item_id": item, "label": label, "rater": "ann"}
+        for item, label in zip(item_ids[:3], ("question", "statement", "question"), strict=True)
+    ]
+    import_labels(warehouse, written(tmp_path / "given.csv", rows))
+    before = tmp_path / "before.csv"
+    assert export_labels(warehouse, before) == 3
+
+    statement, question, *_ = current_task(warehouse).classes
+    classes = [
+        {"name": statement.name, "definition": statement.definition},
+        {"name": "asks", "definition": question.definition, "renamed_from": ["question"]},
+        {"name": ODD, "definition": "Costs $5 & <more>"},
+    ]
+    warehouse.append("label_task.tasks", task_version(LabelTaskConfig(**TASK | {"classes": classes, "examples": []})))
+    after = tmp_path / "after.csv"
+    assert export_labels(warehouse, after) == 3
+    assert [row["label"] for row in table(before)] == ["question", "statement", "question"]
+    assert [row["label"] for row in table(after)] == ["asks", "statement", "asks"]
+    for path in (before, after):
+        done = import_labels(warehouse, path)
+        assert (done.added, done.known, done.rejected) == (0, 3, [])
+    late = import_labels(
+        warehouse,
+        written(tmp_path / "late.csv", [{"item_id": item_ids[3], "label": "question", "rater": "ann"}]),
+    )
+    assert (late.added, late.rejected) == (1, [])
+    assert standing(warehouse)[record_ids[3], "ann"] == "asks"
