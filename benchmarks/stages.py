@@ -6,7 +6,7 @@ Every stage is a process of its own, with its checks, its page and the default s
 commit, as the ledger has it; rows and megabytes a second are those of what it was given over that. Command s and CPU s: the
 whole command from the first line after its imports, checks and page included; peak: of the process, imports included.
 The vectors are those of a model made here, one random layer of 384 dimensions that reads 126 tokens: a vector of the words,
-for what stands after them. What a real model takes is in embeddings.py; `eval_report` takes the same whatever the records.
+for what stands after them. What a real model takes is in embeddings.py.
 With --documents 1000000 (1.7 GB of text, 12 GB of disk) --only raw,cleaned,deduped,contamination,filtered.
 """
 
