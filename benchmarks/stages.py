@@ -1,13 +1,12 @@
-"""What each stage costs: the corpus of dedup.py from a Parquet file to a curated set, each stage a `curate run --select` of its own.
+"""What each stage costs: the corpus of dedup.py from a Parquet file to filtered records, each stage a `curate run --select` of its own.
 
     python benchmarks/stages.py [--documents 100000] [--only raw,cleaned,deduped] [--folder FOLDER] [--keep DATABASE]
 
 Every stage is a process of its own, with its checks, its page and the default settings. Stage s: from its beginning to its
 commit, as the ledger has it; rows and megabytes a second are those of what it was given over that. Command s and CPU s: the
 whole command from the first line after its imports, checks and page included; peak: of the process, imports included.
-The vectors are those of a model made here, one random layer of 384 dimensions that reads 126 tokens: a vector of the words,
-for what stands after them. What a real model takes is in embeddings.py; `eval_report` takes the same whatever the records.
-With --documents 1000000 (1.7 GB of text, 12 GB of disk) --only raw,cleaned,deduped,contamination,filtered.
+The stages that compare vectors have benchmarks of their own: embeddings.py, kmeans.py, density.py, samplers.py.
+With --documents 1000000 (1.7 GB of text, 12 GB of disk); not measured yet.
 """
 
 import argparse
@@ -27,12 +26,9 @@ from vectors import CACHE, SHARED
 
 GIVEN = {"raw": "raw.records", "cleaned": "raw.records", "deduped": "cleaned.records"}
 GIVEN |= dict.fromkeys(("contamination", "filtered"), "deduped.records")
-MEASURES = ("embeddings", "clusters", "density", "quality_scores", "cluster_profiles", "drift_report", "curated_set")
-GIVEN |= dict.fromkeys(MEASURES, "filtered.records")
 """The stages, and the table of the records each of them is given."""
 
 SIZE = "select count(*) as rows, sum(strlen(text)) / 1e6 as megabytes from query_table($name)"
-WORDS = 30_000
 
 
 def main() -> None:
@@ -53,9 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         database = options.keep or Path(folder) / "stages.duckdb"
         recipe = Path(folder) / "stages.yaml"
-        model = str(small_embedder(Path(folder) / "model", corpus)) if "embeddings" in stages else "none"
         source = {"name": "corpus", "path": str(corpus)}
-        settings = {"raw": {"sources": [source]}, "embeddings": {"model": model, "max_chunks": 1}}
+        settings = {"raw": {"sources": [source]}}
         settings["contamination"] = {"benchmarks": benchmarks()}
         recipe.write_text(json.dumps({"ops": {name: {"config": one} for name, one in settings.items()}}))
         os.environ["DAGSTER_HOME"] = str(Path(folder) / "home")
@@ -110,34 +105,6 @@ def benchmarks() -> list[dict[str, Any]]:
     """What the stage `contamination` looks for: the test questions of GSM8K, where the shared data are."""
     path = SHARED / "benchmarks" / "gsm8k_test.jsonl"
     return [{"name": "gsm8k", "path": str(path), "fields": ["question"]}] if path.exists() else []
-
-
-def small_embedder(folder: Path, corpus: Path) -> Path:
-    """A sentence-transformers model of one layer with random weights: the mean of its tokens' vectors, all but."""
-    import polars as pl
-    from sentence_transformers import SentenceTransformer, models
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertConfig, BertModel, BertTokenizerFast, set_seed
-
-    set_seed(0)
-    folder.mkdir(parents=True)
-    tokenizer = BertWordPieceTokenizer(lowercase=True)
-    texts = pl.scan_parquet(corpus).select("text").head(5_000).collect()["text"]
-    tokenizer.train_from_iterator(texts, vocab_size=WORDS, show_progress=False)
-    tokenizer.save_model(str(folder))
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=128).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=384,
-        num_hidden_layers=1,
-        num_attention_heads=6,
-        intermediate_size=384,
-        max_position_embeddings=128,
-    )
-    BertModel(config).save_pretrained(folder)
-    word = models.Transformer(str(folder), max_seq_length=128)
-    SentenceTransformer(modules=[word, models.Pooling(384)]).save(str(folder / "sentence"))
-    return folder / "sentence"
 
 
 def _cpu_seconds() -> float:
