@@ -1,9 +1,12 @@
 """The `cleaned` stage: repaired and tidied texts, personal data and secrets masked."""
 
+import hashlib
 import hmac
 import importlib.util
+import json
 import os
 from enum import Enum
+from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
@@ -45,8 +48,29 @@ FINDINGS = pa.schema(
 )
 RECORDS = (
     "select record_id, kind, text, label, case when list_contains($conversations::varchar[], kind) then original end as original "
-    "from raw.records order by record_id"
+    "from raw.records where not $is_as_before::boolean or record_id not in "
+    "(select record_id from ledger.current_decisions where stage = 'cleaned' and verdict = 'keep' and rule is null) order by record_id"
 )
+"""What is to be cleaned: all, or what the last run did not keep by its rules alone. An id is a hash of the record: it has not changed."""
+
+AS_BEFORE = (
+    "select record_id, text, label, cleaning_steps as steps, cleaned_original, [] as dropped_for from cleaned.records "
+    "semi join (from ledger.current_decisions where stage = 'cleaned' and verdict = 'keep' and rule is null) using (record_id)"
+)
+FOUND_BEFORE = (
+    "select record_id, part, type, start_char, end_char, action, engine from cleaned.pii "
+    "semi join (from ledger.current_decisions where stage = 'cleaned' and verdict = 'keep' and rule is null) using (record_id)"
+)
+LAST_CLEANED_BY = "select notes ->> 'cleaned_by' as cleaned_by from ledger.runs where stage = 'cleaned' order by finished_at desc limit 1"
+CLEANERS = {
+    "ftfy": "ftfy",
+    "resiliparse": "resiliparse",
+    "trafilatura": "trafilatura",
+    "phonenumbers": "phonenumberslite",
+}
+"""Modules whose version says how a text comes out, and the packages they are of."""
+
+CODE_VERSION = "4"
 
 
 class WhenFileChanges(str, Enum):
@@ -166,23 +190,32 @@ class CleanedConfig(dg.Config):
         return tuple(name for name, _ in TIDYING if getattr(self, name))
 
 
-@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="4")
+@dg.asset(deps=[raw], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version=CODE_VERSION)
 def cleaned(
     context: dg.AssetExecutionContext, config: CleanedConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record with its text repaired: encoding, Unicode form, HTML to text, template residue, personal data.
 
     The original stays in `raw.records`; the steps that changed a text are listed beside it, and `cleaned.pii` has where personal data
-    and secrets were found and what became of them, without what they were.
+    and secrets were found and what became of them, without what they were. What the last run kept and this one would clean in the same
+    way is taken over as it is.
     """
     started = warehouse.begin()
     rules = rules_of(config)
+    notes = _notes(rules)
+    notes |= {"cleaned_by": cleaned_by(config, notes)}
     rows_in = warehouse.rows("raw.records")
-    report, done = reporter("cleaned", "records", rows_in), 0
     with warehouse.spool() as records, warehouse.spool() as findings:
         records.write(SCHEMA.empty_table())
         findings.write(FINDINGS.empty_table())
-        for batch in warehouse.batches(RECORDS, conversations=list(CONVERSATIONS)):
+        is_as_before = last_cleaned_by(warehouse) == notes["cleaned_by"]
+        if is_as_before:
+            for sql, spool in ((AS_BEFORE, records), (FOUND_BEFORE, findings)):
+                for batch in warehouse.batches(sql):
+                    spool.write(pa.Table.from_batches([batch]).cast(spool.schema))
+        report, done = reporter("cleaned", "records", rows_in), records.rows
+        notes |= {"records_taken_over": done}
+        for batch in warehouse.batches(RECORDS, conversations=list(CONVERSATIONS), is_as_before=is_as_before):
             ids = batch["record_id"].to_pylist()
             results = list(
                 clean_records(*(batch[name].to_pylist() for name in ("kind", "text", "original", "label")), rules)
@@ -195,7 +228,7 @@ def cleaned(
             commit.build("cleaned.records", records.file())
             commit.build("cleaned.pii", findings.file())
             commit.keep_the_rest()
-            commit.notes = _notes(rules)
+            commit.notes = notes
     with warehouse.reading():
         counted = warehouse.query(PII_BY_TYPE)
         return materialized(
@@ -234,6 +267,21 @@ def rules_of(config: CleanedConfig) -> Rules:
     return Rules(
         config.tidy, config.html_extractor.value, actions, tuple(config.pii.phone_regions), key.encode(), names
     )
+
+
+def cleaned_by(config: CleanedConfig, notes: dict[str, Any]) -> str:
+    """A hash of all that how a record comes out depends on but itself: code, settings, key, model, and the packages that clean."""
+    versions = {module: version(package) for module, package in CLEANERS.items() if importlib.util.find_spec(module)}
+    settings = config.model_dump(mode="json", exclude={"when_file_changes"})
+    said = json.dumps([CODE_VERSION, settings, notes, versions], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def last_cleaned_by(warehouse: Warehouse) -> str | None:
+    """What the records in cleaned.records were cleaned by; None where there are none, or an older version made them."""
+    if not (warehouse.has_table("cleaned.records") and warehouse.has_table("cleaned.pii")):
+        return None
+    return next(iter(warehouse.query(LAST_CLEANED_BY)["cleaned_by"]), None)
 
 
 def _notes(rules: Rules) -> dict[str, Any]:

@@ -374,3 +374,53 @@ def test_every_step_can_be_switched_off():
     assert document.steps == ["template_residue", "boilerplate_lines", "whitespace", "pii"]
     assert instruction.text == "Say it.\nOne. \nTwo.\nRead more\nThree, [EMAIL].\nFour."  # what is said keeps its lines
     assert instruction.steps == ["template_residue", "pii"]
+
+
+def test_only_what_is_new_is_cleaned_and_the_tables_are_those_of_cleaning_all(tmp_path):
+    first = [
+        "Write to ann@mill.example for the plans of the mill.",
+        "",
+        "<p>A page about the <b>mill</b>.</p>",
+        "Plain words.",
+    ]
+    second = ["Call or write to bob@mill.example instead.", "\u00e2\u20ac\u0153Quoted\u00e2\u20ac\u009d and broken."]
+    sources = [
+        {"name": name, "path": str(save_texts(tmp_path / f"{name}.jsonl", texts))}
+        for name, texts in (("first", first), ("second", second))
+    ]
+
+    def clean(warehouse, read, **config):
+        ops = {"cleaned": config} | ({"raw": {"sources": read}} if read else {})
+        materialize_unchecked(warehouse, ops, ["raw", "cleaned"] if read else ["cleaned"])
+        return warehouse.value(
+            "select max_by((notes ->> 'records_taken_over')::int, finished_at) as n from ledger.runs where stage = 'cleaned'"
+        )
+
+    def tables(warehouse):
+        return [
+            warehouse.query(f"from {name} order by all").rows() for name in ("cleaned.records", "cleaned.pii")
+        ] + warehouse.query(
+            "select record_id, verdict, rule from ledger.current_decisions where stage = 'cleaned' order by all"
+        ).rows()
+
+    step_by_step, at_once = (Warehouse(database=str(tmp_path / f"{name}.duckdb")) for name in ("steps", "once"))
+    assert clean(step_by_step, sources[:1]) == 0
+    kept = step_by_step.rows("cleaned.records")
+    assert kept < len(first)
+    assert clean(step_by_step, sources) == kept
+    clean(at_once, sources)
+    assert tables(step_by_step) == tables(at_once)
+    # Other settings clean everything again, and so do settings that are as they were before those.
+    unmasked = {"pii": {"email": "keep"}}
+    assert clean(step_by_step, None, **unmasked) == 0
+    assert clean(step_by_step, None, **unmasked) == step_by_step.rows("cleaned.records")
+    assert any("ann@mill.example" in str(row) for row in tables(step_by_step)[0])
+    assert clean(step_by_step, None) == 0
+    assert tables(step_by_step) == tables(at_once)
+    for warehouse in (step_by_step, at_once):
+        warehouse.release_run()
+
+
+def save_texts(path, texts):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path
