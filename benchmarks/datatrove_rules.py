@@ -152,7 +152,7 @@ def our_signals(texts: pl.Series, *, only_rules_of_both: bool = False) -> pl.Dat
         measured = signals_of_both(texts) if only_rules_of_both else text_signals(texts)
         connection.register("incoming", records.select("record_id").hstack(measured).to_arrow())
         connection.register("texts", records.to_arrow())
-        connection.execute("create table deduped.records as select * from texts")
+        connection.execute("create table deduped.records as select *, '' as text_hash from texts")
         return connection.sql(tables()["filtered.signals"].sql).pl().sort("record_id")
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 """Code version of the stage."""
 
 RULE_SETS = (

@@ -576,6 +576,16 @@ class Commit:
             )
             self.connection.execute(f"insert into {name} by name {table.sql}", params or None)
 
+    def renew(self, name: str, incoming: Incoming, keys: tuple[str, ...], of: str, **params: Any) -> None:
+        """Bring a table up to date: rows whose `keys` the table `of` no longer holds go, those made of `incoming` come."""
+        table = tables()[name]
+        if unknown := set(keys) - (set(table.columns) & set(_known(of).columns)):
+            raise ValueError(f"{name} or {of} has no columns {sorted(unknown)}")
+        key = ", ".join(keys)
+        self.connection.execute(f"delete from {name} where ({key}) not in (select ({key}) from {of})")
+        with self._incoming(incoming, table.incoming):
+            self.connection.execute(f"insert into {name} by name {table.sql}", params or None)
+
     def append_absent(self, name: str, incoming: Incoming, keys: tuple[str, ...], **params: Any) -> None:
         """Append the rows of which the table has none with the same values in the columns `keys`, making it first if need be."""
         table = tables()[name]

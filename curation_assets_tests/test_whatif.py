@@ -184,8 +184,9 @@ def test_without_a_database_or_a_run_it_says_what_to_do(tmp_path, folder):
 
 def test_instructions_are_measured_on_their_turns(filtered):
     rows = filtered.query(
-        "select text, request_words, blocked_request_words, response_repeats_request, responses_to_request from filtered.signals "
-        "join deduped.records using (record_id) where source = 'instructions'"
+        "select text, request_words, blocked_request_words, response_repeats_request, "
+        "count(distinct response_hash) over (partition by request_hash) as responses_to_request "
+        "from filtered.signals join deduped.records using (record_id) where source = 'instructions'"
     ).sort("text")
     measured = {text.split("\n")[0].lower()[:8]: values for text, *values in rows.iter_rows()}
     assert measured["explain "] == [6, 0, 0, 1]

@@ -1,6 +1,6 @@
 """What Self-Instruct's filters ask of an instruction and its response (Wang et al. 2023, arXiv 2212.10560, section 2.2 and appendix A).
 
-Whether the same request has several responses is counted over all records, in `sql/40_filtered/signals.sql`; whether a
+Whether the same request has several responses is counted over all records, in `sql/40_filtered/decisions.sql`; whether a
 request is new beside others (ROUGE-L below .7) is asked where requests are generated.
 """
 

@@ -319,7 +319,7 @@ def measure(texts: pl.Series) -> pl.DataFrame:
         connection.execute("create schema deduped")
         connection.register("incoming", incoming)
         connection.register("texts", records.to_arrow())
-        connection.execute("create table deduped.records as select * from texts")
+        connection.execute("create table deduped.records as select *, '' as text_hash from texts")
         return connection.sql(tables()["filtered.signals"].sql).pl().sort("record_id")
 
 

@@ -30,6 +30,9 @@ TEXTS = (
 )
 """Every text, and the whole record as cleaning left it where it has turns."""
 
+UNMEASURED = TEXTS + " anti join filtered.signals as s on s.record_id = d.record_id and s.text_hash = d.text_hash"
+CLEANED_BY = "select max_by(notes ->> 'cleaned_by', finished_at) as cleaned_by from ledger.runs where stage = 'cleaned'"
+
 
 class ToxicityExamples(dg.Config):
     """Texts that people have labelled, for a classifier of abuse of your own."""
@@ -63,7 +66,7 @@ def filtered(
 
     Signals are measured once in `filtered.signals`, the language first; the rules of `filtered.rules` (Gopher, FineWeb, C4, RefinedWeb,
     Self-Instruct, Korean, toxicity) are verdicts over them, each with its value and its threshold in the ledger; so is the share
-    of a benchmark's item that a record holds.
+    of a benchmark's item that a record holds. Only records that are new or whose text has changed are measured.
     """
     started = warehouse.begin()
     require_current(warehouse)
@@ -72,13 +75,16 @@ def filtered(
     measured = measured_records(warehouse, classifier)
     with warehouse.spool() as spool:
         if measured["is_new"]:
-            measure(warehouse, spool, rows_in, classifier)
+            measure(warehouse, spool, TEXTS if measured["anew"] else UNMEASURED, rows_in, classifier)
         with warehouse.commit(context, config, rows_in=rows_in, main="filtered.records", started=started) as commit:
-            if measured["is_new"]:
+            if measured["anew"]:
                 commit.build("filtered.signals", spool.file())
+            elif measured["is_new"]:
+                commit.renew("filtered.signals", spool.file(), ("record_id", "text_hash"), "deduped.records")
             commit.notes = {
                 "signals_of": measured["signals_of"],
-                "signals_measured": measured["is_new"],
+                "measured_by": measured["measured_by"],
+                "signals_measured": spool.rows if measured["is_new"] else 0,
                 "toxicity_classifier": account_of(classifier),
             }
             commit.append("contamination.matches", NO_MATCHES)  # there is the table, also where nothing was looked for
@@ -97,14 +103,22 @@ def filtered(
 
 
 def measured_records(warehouse: Warehouse, classifier: "ReferenceJudge | None") -> dict[str, Any]:
-    """Which records the signals are to be of, and whether they must be measured: changing a threshold measures nothing."""
+    """Which records the signals are to be of, whether some must be measured, and whether all: changing a threshold measures nothing.
+
+    All are where the code, the way records were cleaned, the classifier of abuse or polars (whose hashes are kept) has changed.
+    """
     wanted = measurement(warehouse)
+    by = f"code {CODE_VERSION}, polars {pl.__version__}, cleaned by {warehouse.value(CLEANED_BY)}"
     if classifier is not None:
         wanted += f", toxicity by classifier {classifier.revision}"
+        by += f", toxicity by classifier {classifier.revision}"
     last = warehouse.query(
-        "select notes ->> 'signals_of' as signals_of from ledger.runs where stage = 'filtered' order by finished_at desc limit 1"
-    )["signals_of"].to_list()
-    return {"signals_of": wanted, "is_new": last != [wanted] or not warehouse.has_table("filtered.signals")}
+        "select notes ->> 'signals_of' as signals_of, notes ->> 'measured_by' as measured_by from ledger.runs where stage = 'filtered' "
+        "order by finished_at desc limit 1"
+    )
+    last_of, last_by = last.row(0) if len(last) and warehouse.has_table("filtered.signals") else (None, None)
+    anew = last_by != by
+    return {"signals_of": wanted, "measured_by": by, "is_new": anew or last_of != wanted, "anew": anew}
 
 
 def toxicity_classifier(examples: ToxicityExamples | None) -> "ReferenceJudge | None":
@@ -141,8 +155,8 @@ def account_of(classifier: "ReferenceJudge | None") -> dict[str, Any] | None:
             "harmless": figures.good, "toxic": figures.bad, "warnings": list(figures.warnings)}  # fmt: skip
 
 
-def measure(warehouse: Warehouse, spool: Spool, total: int, classifier: "ReferenceJudge | None") -> None:
-    """Write to the spool what Python measures of every record."""
+def measure(warehouse: Warehouse, spool: Spool, texts: str, total: int, classifier: "ReferenceJudge | None") -> None:
+    """Write to the spool what Python measures of the records of a query, at most `total`."""
     from curation_assets.algorithms.instructions import EXCHANGES
     from curation_assets.algorithms.signals import text_signals  # compiles its kernels on import
 
@@ -150,7 +164,7 @@ def measure(warehouse: Warehouse, spool: Spool, total: int, classifier: "Referen
     columns = tables()["filtered.signals"].incoming
     schema = {"record_id": pl.String, **text_signals(pl.Series([], dtype=pl.String)).schema}
     spool.write(_arrow(pl.DataFrame(schema=schema).select(columns)))
-    for batch in warehouse.batches(TEXTS, kinds=list(CONVERSATIONS)):
+    for batch in warehouse.batches(texts, kinds=list(CONVERSATIONS)):
         records = pl.DataFrame(pl.from_arrow(batch))
         turns = pl.DataFrame(
             [_exchange(*row) for row in records.select("kind", "original").iter_rows()],

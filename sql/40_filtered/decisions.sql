@@ -59,7 +59,11 @@ measured as (
     signals.request_words::double as request_words,
     signals.blocked_request_words::double as blocked_request_words,
     signals.response_repeats_request::double as response_repeats_request,
-    signals.responses_to_request::double as responses_to_request,
+    -- How many different responses records give to the same request.
+    case
+      when signals.request_hash is not null
+        then count(distinct signals.response_hash) over (partition by signals.request_hash)
+    end::double as responses_to_request,
     signals.korean_ending_ratio::double as korean_ending_ratio,
     signals.jamo_ratio::double as jamo_ratio,
     signals.toxic_word_ratio::double as toxic_word_ratio,

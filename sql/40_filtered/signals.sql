@@ -1,4 +1,5 @@
 -- One row per record of deduped.records: what the rules and the judge want to know of its text, measured once.
+-- Rows of records and texts that are no longer there go, those of new ones are measured and come; the others stay.
 -- Definitions follow DataTrove's gopher_quality, gopher_repetition, c4 and fineweb filters (Rae et al. 2021, arXiv 2112.11446,
 -- appendix A1; Raffel et al. 2020, section 2.2; Penedo et al. 2024, arXiv 2406.17557, section 3.6), and their verdicts
 -- are compared in benchmarks/datatrove_rules.py. There are two readings of a word here:
@@ -18,6 +19,7 @@ with counted as (
   -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
   select
     records.record_id,
+    text_hash,
     incoming.* exclude (record_id, word_tokens),
     incoming.word_tokens as incoming_word_tokens,
     length(text) as chars,
@@ -28,7 +30,7 @@ with counted as (
       )
     end as bare
   from deduped.records
-  left join incoming using (record_id)
+  join incoming using (record_id)
 ),
 
 scripted as (
@@ -72,6 +74,7 @@ worded as (
 measured as (
   select
     record_id,
+    text_hash,
     script,
     language,
     language_score,
@@ -137,14 +140,14 @@ measured as (
     request_words,
     blocked_request_words,
     response_repeats_request,
-    case
-      when request_hash is not null then count(distinct response_hash) over (partition by request_hash)
-    end as responses_to_request
+    request_hash,
+    response_hash
   from worded
 )
 
 select
   record_id,  -- the record these measurements are of
+  text_hash,  -- hash of the text they are of
   script,  -- script of most letters: Latin, Hangul, Han, Kana, Cyrillic, …, 'other'; 'none' without letters
   language,  -- ISO 639-1 code (-2 or -3 where there is none of two letters); 'und' where it can't be told
   language_score,  -- the detector's probability of that language; null for 'und'
@@ -210,5 +213,6 @@ select
   request_words,  -- words of the last request of a record with turns, without its input where the two are told apart
   blocked_request_words,  -- words in that which ask for more than text (image, graph, …)
   response_repeats_request,  -- 1 if its response is that request, its input, or both together, else 0
-  responses_to_request  -- how many different responses records give to the same request, with its input and the turns before it
+  request_hash,  -- hash of that request with its input and the turns before it, in lower case
+  response_hash  -- hash of the response, in lower case
 from measured
