@@ -89,7 +89,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for the vectors")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder with the labelled sets")
     parser.add_argument("--decide", choices=list(DECISIONS), default="most-probable", help="how a model names a class")
-    parser.add_argument("--scale", type=int, metavar="N", help="time one queue on N made-up vectors of 384 dimensions")
+    parser.add_argument(
+        "--scale", type=int, metavar="N", help="time one queue on N made-up vectors of 384 + 200 dimensions"
+    )
     options = parser.parse_args()
     DECIDE["by"] = DECISIONS[options.decide]
     if options.scale:
@@ -380,7 +382,7 @@ def by_small_text(
 
 def print_scale(n: int) -> None:
     """Time one queue of 300 on made-up vectors: two classes and 300 labelled rows, on two predictions."""
-    vectors = clustered_vectors(n)
+    vectors = clustered_vectors(n, 384 + lexical.DIMENSIONS)
     rng = np.random.default_rng(0)
     labelled = rng.choice(n, 300, replace=False)
     print(f"\n## One queue of 300 from {n:,} × {vectors.shape[1]}\n")
