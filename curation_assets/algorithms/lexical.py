@@ -114,7 +114,7 @@ def _read(texts: pl.Series | pa.Array | pa.ChunkedArray) -> pl.Series:
 
 def _counted(texts: pl.Series) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For some texts at a time: the n-grams of each, ascending, how often each occurs, and where a text's begin and end."""
-    places = texts.str.len_bytes().cum_sum().to_numpy()
+    places = texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()  # unsigned 32-bit sums wrap at 4 GB
     first = 0
     while first < len(texts):
         before = places[first - 1] if first else 0
