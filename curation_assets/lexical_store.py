@@ -11,8 +11,9 @@ from curation_assets.warehouse import StaleError, Warehouse
 
 NGRAMS = "select basis, ngram, idf, direction from lexical_vectors.ngrams order by ngram"
 VECTORS = (
-    "select r.record_id, v.lexical_vector, case when v.text_hash is null then r.text end as text from filtered.records as r "
-    "left join lexical_vectors.vectors as v on v.text_hash = r.text_hash and v.basis = $basis order by r.record_id"
+    "select r.record_id, v.lexical_vector, case when v.text_hash is null then left(r.text, $chars) end as text "
+    "from filtered.records as r left join lexical_vectors.vectors as v on v.text_hash = r.text_hash and v.basis = $basis "
+    "order by r.record_id"
 )
 
 
@@ -41,7 +42,7 @@ def vectors_of(warehouse: Warehouse) -> np.ndarray:
 
     Texts that came since lexical_vectors was materialized are projected here. Raises StaleError before there is a basis.
     """
-    rows = warehouse.query(VECTORS, basis=basis_name(warehouse))
+    rows = warehouse.query(VECTORS, basis=basis_name(warehouse), chars=lexical.READ_CHARS)
     known = rows["lexical_vector"].is_not_null()
     if known.all():
         return rows["lexical_vector"].explode().to_numpy().astype(np.float32).reshape(len(rows), -1)
