@@ -53,7 +53,8 @@ def lexical_vectors(
     """One row per text: its words and spellings as a unit vector, by latent semantic analysis.
 
     The expert loop's model reads it beside the embedding: what a text is about, and how it says it. The basis is fitted on a
-    sample once and kept until the pool has doubled, so that models of earlier rounds can be asked again; only new texts cost.
+    sample once and kept until the pool has doubled or records are erased, so that models of earlier rounds can be asked again; only new
+    texts cost.
     """
     started = warehouse.begin()
     pool_texts = warehouse.value(TEXTS)
