@@ -20,8 +20,8 @@ from typing import Any
 
 import dagster as dg
 
+from curation_assets import lexical_store, watching
 from curation_assets import openlineage as lineage_events
-from curation_assets import watching
 from curation_assets.progress import logger
 from curation_assets.stages.raw import known_sources
 from curation_assets.warehouse import Warehouse
@@ -56,6 +56,12 @@ OUT_OF_DATE = ("density", "quality_scores", "cluster_profiles", "curated_set", "
 TO_THE_EXPERTS = ("predicted_labels", "label_queue")
 """What follows where there is a labelling task: the new concepts, and nothing else, are queued."""
 
+BEFORE_THE_EXPERTS = ("lexical_vectors", "label_model")
+"""What comes before that where there are no lexical vectors: an earlier version fitted the model, or an erasure was not built again.
+The model is fitted on the labels there are."""
+
+AFTER_DRIFT = (*OUT_OF_DATE, *BEFORE_THE_EXPERTS, *TO_THE_EXPERTS)
+
 NEW_CONCEPTS_ONLY = {"only": "new_concept", "even_if_open": True}
 """What the experts are sent after drift: it does not wait for the round they are at, whose items are of the old concepts."""
 
@@ -84,7 +90,7 @@ NEVER_CARRIED_OVER = {"raw": ("sources",), "drift_report": ("since",), "label_ta
 def jobs(assets_of: Mapping[str, Sequence[dg.AssetsDefinition]]) -> list[Any]:
     """The jobs: those whose assets are given by name, and the one that follows on drift, made of the same assets."""
     everything = [asset for assets in assets_of.values() for asset in assets]
-    after_drift = [one for one in everything if one.key.to_user_string() in (*OUT_OF_DATE, *TO_THE_EXPERTS)]
+    after_drift = [one for one in everything if one.key.to_user_string() in AFTER_DRIFT]
     return [
         dg.define_asset_job(
             name,
@@ -400,7 +406,10 @@ def affected_by(warehouse: Warehouse, run_id: str) -> list[str]:
     made = warehouse.query(MADE_SINCE, run_id=run_id)["stage"].to_list()
     left = [name for name in OUT_OF_DATE if name not in made]
     has_task = warehouse.has_table("label_task.tasks") and warehouse.rows("label_task.tasks") > 0
-    return left + (list(TO_THE_EXPERTS) if has_task and warehouse.has_table("predicted_labels.predictions") else [])
+    if not has_task or not warehouse.has_table("predicted_labels.predictions"):
+        return left
+    before = [] if lexical_store.has_basis(warehouse) else BEFORE_THE_EXPERTS
+    return [*left, *before, *TO_THE_EXPERTS]
 
 
 def request_of(

@@ -18,7 +18,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from curation_assets import expert_models
+from curation_assets import expert_models, lexical_store
 from curation_assets.algorithms import drift
 from curation_assets.algorithms.ctfidf import ctfidf_words
 from curation_assets.algorithms.drift import Look
@@ -298,9 +298,8 @@ def looks_at_labels(warehouse: Warehouse, against: Reference, seed: int) -> list
     round (the closest pairs, or the new concept alone), and so does how hard they are: a fall says that the model needs the
     experts, not that the records alone are to blame.
     """
-    if against.since is None or not all(
-        map(warehouse.has_table, ("label_model.models", "expert_labels.items", "lexical_vectors.ngrams"))
-    ):
+    known = all(map(warehouse.has_table, ("label_model.models", "expert_labels.items")))
+    if against.since is None or not known or not lexical_store.has_basis(warehouse):
         return []
     task = current_task(warehouse)
     named = {"task": task.name, "classes": task.class_names, "since": against.since}

@@ -282,17 +282,26 @@ def rebuild_dependents(warehouse: "Warehouse", database: Path | None, receipt: d
     """
     from curation_assets.automation import last_settings
     from curation_assets.cli import execute
-    from curation_assets.definitions import ASSETS, LABEL_ASSETS
     from curation_assets.tables import asset_of
 
     ran = set(warehouse.query("select distinct stage from ledger.runs")["stage"])
-    of_labels = [asset.key.to_user_string() for asset in LABEL_ASSETS]
-    touched = {asset_of(one["table"]) for one in receipt["receipt"]["tables"]}
-    stages = [asset.key.to_user_string() for asset in ASSETS]
-    stages += of_labels if touched & set(of_labels) else []
-    stages = [stage for stage in stages if stage in ran and stage not in ("raw", "label_task", "label_queue")]
+    stages = to_build_again(ran, {asset_of(one["table"]) for one in receipt["receipt"]["tables"]})
     if not stages or not warehouse.rows("raw.records"):
         print("Nothing depends on them that could be built again.")
         return
     print(f"Building again: {', '.join(stages)}.")
     execute({"ops": last_settings(warehouse, stages)}, database, ",".join(stages), reason="erasure")
+
+
+def to_build_again(ran: set[str], touched: set[str]) -> list[str]:
+    """The stages to run again, of those that ever ran and after an erasure that touched tables of some.
+
+    Where an earlier version fitted the experts' model, lexical vectors, which it reads now, have not run and come with it.
+    """
+    from curation_assets.definitions import ASSETS, LABEL_ASSETS
+
+    known = ran | ({"lexical_vectors"} if ran & {"label_model", "predicted_labels"} else set())
+    of_labels = [asset.key.to_user_string() for asset in LABEL_ASSETS]
+    stages = [asset.key.to_user_string() for asset in ASSETS]
+    stages += of_labels if touched & set(of_labels) else []
+    return [stage for stage in stages if stage in known and stage not in ("raw", "label_task", "label_queue")]

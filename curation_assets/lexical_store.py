@@ -11,14 +11,20 @@ from curation_assets.warehouse import StaleError, Warehouse
 
 NGRAMS = "select basis, ngram, idf, direction from lexical_vectors.ngrams order by ngram"
 VECTORS = (
-    "select r.record_id, v.lexical_vector, case when v.text_hash is null then r.text end as text from filtered.records as r "
-    "left join lexical_vectors.vectors as v on v.text_hash = r.text_hash and v.basis = $basis order by r.record_id"
+    "select r.record_id, v.lexical_vector, case when v.text_hash is null then left(r.text, $chars) end as text "
+    "from filtered.records as r left join lexical_vectors.vectors as v on v.text_hash = r.text_hash and v.basis = $basis "
+    "order by r.record_id"
 )
+
+
+def has_basis(warehouse: Warehouse) -> bool:
+    """Whether there is a basis. There is none before lexical_vectors ran, nor after an erasure, which empties what knows erased words."""
+    return warehouse.has_table("lexical_vectors.ngrams") and warehouse.rows("lexical_vectors.ngrams") > 0
 
 
 def basis_name(warehouse: Warehouse) -> str:
     """The basis in force. Raises StaleError before there is one."""
-    if not warehouse.has_table("lexical_vectors.ngrams"):
+    if not has_basis(warehouse):
         raise StaleError("There are no lexical vectors yet. Materialize lexical_vectors first; label_round does.")
     return warehouse.value("select any_value(basis) as basis from lexical_vectors.ngrams")
 
@@ -36,13 +42,13 @@ def vectors_of(warehouse: Warehouse) -> np.ndarray:
 
     Texts that came since lexical_vectors was materialized are projected here. Raises StaleError before there is a basis.
     """
-    rows = warehouse.query(VECTORS, basis=basis_name(warehouse))
+    rows = warehouse.query(VECTORS, basis=basis_name(warehouse), chars=lexical.READ_CHARS)
     known = rows["lexical_vector"].is_not_null()
     if known.all():
         return rows["lexical_vector"].explode().to_numpy().astype(np.float32).reshape(len(rows), -1)
     _, basis = basis_of(warehouse)
     found = np.empty((len(rows), basis.directions.shape[1]), dtype=np.float32)
-    found[known.to_numpy()] = rows.filter(known)["lexical_vector"].explode().to_numpy().reshape(known.sum(), -1)
+    found[known.to_numpy()] = rows.filter(known)["lexical_vector"].explode().to_numpy().reshape(-1, found.shape[1])
     found[~known.to_numpy()] = lexical.vectors(basis, rows.filter(~known)["text"])
     return found
 

@@ -382,6 +382,9 @@ def test_drift_has_what_is_out_of_date_curated_again_and_once(drifted, instance)
     with warehouse.get_connection() as connection:
         for table in ("label_task.tasks", "predicted_labels.predictions"):
             connection.execute(f"create schema {table.split('.')[0]}; create table {table} as select 1 as one")
+    assert automation.affected_by(warehouse, run_id) == list(automation.AFTER_DRIFT)  # there are no lexical vectors
+    with warehouse.get_connection() as connection:
+        connection.execute("create schema lexical_vectors; create table lexical_vectors.ngrams as select 1 as ngram")
     assert automation.affected_by(warehouse, run_id) == [*OUT_OF_DATE, *automation.TO_THE_EXPERTS]
     run_id = report(passed=False)
     last = {"pair_share": 0.7, "only": "everything", "even_if_open": False}

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from curation_assets import audit, erasure, erasure_plan, erasure_receipts, tombstones
 from curation_assets.audit_chain import verify_ledger
 from curation_assets.cli import app
+from curation_assets.erase_command import to_build_again
 from curation_assets.erasure_plan import Request
 from curation_assets.labelling import journal
 from curation_assets.labelling.desk import Desk
@@ -181,6 +182,18 @@ def test_nothing_of_an_erased_text_is_left_and_all_is_built_again(database, tmp_
     assert "label_task" not in settings
     assert settings["drift_report"]["since"] is None  # meant for one run
     assert settings["curated_set"]["budget_records"] == 61
+
+
+def test_lexical_vectors_are_built_again_with_the_model_that_reads_them_and_only_then():
+    ran = {"raw", "filtered", "label_task", "expert_labels", "label_model"}  # as an earlier version left a database
+    assert to_build_again(ran, {"raw", "expert_labels"}) == [
+        "filtered",
+        "lexical_vectors",
+        "expert_labels",
+        "label_model",
+    ]
+    assert to_build_again(ran, {"raw"}) == ["filtered"]
+    assert to_build_again(ran - {"label_model"}, {"expert_labels"}) == ["filtered", "expert_labels"]
 
 
 def test_every_table_there_is_or_will_be_is_walked(database):

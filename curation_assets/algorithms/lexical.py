@@ -35,7 +35,7 @@ LEAST_WITH_WORDS, LEAST_WITH_CHARS = 3, 5  # texts an n-gram of words, of charac
 FEW_TEXTS = 50  # of fewer texts every n-gram counts
 MOST_NGRAMS = 65_536  # the most frequent ones: bounds the basis to 52 MB
 FIT_TEXTS, FIT_CHARS = 20_000, 8_000_000
-"""A basis is fitted on at most so many texts, and characters of them: some 400 MB of hashes."""
+"""A basis is fitted on at most so many texts, and characters of them, which takes some 800 MB."""
 
 CHARS_AT_ONCE = 500_000
 POWER_ITERATIONS = 3  # of the randomized SVD (Halko et al. 2011)
@@ -63,7 +63,8 @@ def fit(texts: pl.Series | pa.Array | pa.ChunkedArray, *, dimensions: int = DIME
     """Fit a basis on texts, of which those at the head are read that `FIT_TEXTS` and `FIT_CHARS` allow: give them in random order.
 
     ``dimensions``: directions wanted; fewer come where texts or n-grams are fewer. The same texts in the same order give
-    the same basis. Raises ValueError where there are not two n-grams.
+    the same basis on any number of cores; another kind of processor rounds sums otherwise, by some 1e-6 of a cosine. Raises
+    ValueError where there are not two n-grams.
     """
     read = _read(texts).head(FIT_TEXTS)
     read = read.filter((read.str.len_chars().cum_sum() <= FIT_CHARS) | (pl.Series(range(len(read))) == 0))
@@ -114,7 +115,7 @@ def _read(texts: pl.Series | pa.Array | pa.ChunkedArray) -> pl.Series:
 
 def _counted(texts: pl.Series) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For some texts at a time: the n-grams of each, ascending, how often each occurs, and where a text's begin and end."""
-    places = texts.str.len_bytes().cum_sum().to_numpy()
+    places = texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()  # unsigned 32-bit sums wrap at 4 GB
     first = 0
     while first < len(texts):
         before = places[first - 1] if first else 0

@@ -47,6 +47,8 @@ ROUNDS = (
     "qualify row_number() over (partition by round order by finished_at desc) = 1 order by round"
 )
 
+CURVE = "select round, model_kappa, model_kappa_low, model_kappa_high from label_model.curve where task = $task"
+
 
 class ModelKind(str, Enum):
     """What is fitted on the labels."""
@@ -280,11 +282,15 @@ def curve_of(
 ) -> pl.DataFrame:
     """The rows of label_model.curve: of each round the newest model, on the evaluation items of today.
 
-    A model of other embeddings than today's cannot be asked again; its row has the kappa of its time.
+    A model of other vectors than today's cannot be asked again; its row has the kappa of the last time it could, or none. What
+    label_model.rounds has is another: with the settled labels, which a worse model reaches.
     """
-    then = {}
-    if warehouse.has_table("label_model.rounds"):
-        then = {row["round"]: row for row in warehouse.query(ROUNDS, task=task.name).iter_rows(named=True)}
+    then, asked = (
+        {row["round"]: row for row in warehouse.query(question, task=task.name).iter_rows(named=True)}
+        if warehouse.has_table(table)
+        else {}
+        for table, question in (("label_model.rounds", ROUNDS), ("label_model.curve", CURVE))
+    )
     evaluate = items["half"].to_numpy() == "evaluate"
     experts = expert_kappa(warehouse, task)
     now = expert_models.embedded_by(warehouse)
@@ -295,8 +301,9 @@ def curve_of(
             predicted = predictions(warehouse, model, items.filter(pl.Series(evaluate)), pool)
             found = kappa_with_experts(warehouse, task, items.filter(pl.Series(evaluate))["record_id"], predicted)
         else:
+            last = asked.get(model.round, {})
             found = Agreement(
-                past.get("model_kappa"), past.get("model_kappa_low"), past.get("model_kappa_high"), 0, 0.0
+                last.get("model_kappa"), last.get("model_kappa_low"), last.get("model_kappa_high"), 0, 0.0
             )
         labels = past.get("items_used", len(items)) if model is not models[-1] else len(items)
         rows.append((task.name, model.round, labels, found.value, found.low, found.high, experts.value))

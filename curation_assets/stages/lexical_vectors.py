@@ -23,12 +23,12 @@ GROWTH = 2.0
 """Times as many texts as a basis was fitted for before it is fitted anew: a new basis costs every model fitted on the old one."""
 
 SAMPLE = (
-    "select any_value(text) as text from filtered.records group by text_hash "
+    "select any_value(left(text, $chars)) as text from filtered.records group by text_hash "
     "order by md5(text_hash || $seed::varchar) limit $texts"
 )
 TEXTS = "select count(distinct text_hash) as n from filtered.records"
 MISSING = (
-    "select distinct on (text_hash) text_hash, text from filtered.records "
+    "select distinct on (text_hash) text_hash, left(text, $chars) as text from filtered.records "
     "where text_hash not in (select text_hash from lexical_vectors.vectors where basis = $basis) order by text_hash"
 )
 
@@ -53,7 +53,8 @@ def lexical_vectors(
     """One row per text: its words and spellings as a unit vector, by latent semantic analysis.
 
     The expert loop's model reads it beside the embedding: what a text is about, and how it says it. The basis is fitted on a
-    sample once and kept until the pool has doubled, so that models of earlier rounds can be asked again; only new texts cost.
+    sample once and kept until the pool has doubled or records are erased, so that models of earlier rounds can be asked again; only new
+    texts cost.
     """
     started = warehouse.begin()
     pool_texts = warehouse.value(TEXTS)
@@ -81,8 +82,8 @@ def lexical_vectors(
 
 def why_new_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts: int) -> str | None:
     """Why a basis has to be fitted, for the reader; None where the one there is will do."""
-    if not warehouse.has_table("lexical_vectors.bases"):
-        return "there is none yet"
+    if not lexical_store.has_basis(warehouse):
+        return "there is none"
     last = warehouse.query("from lexical_vectors.bases order by fitted_at desc limit 1").row(0, named=True)
     if (last["seed"], last["dimensions_wanted"]) != (config.seed, config.dimensions):
         return "its settings have changed"
@@ -93,7 +94,7 @@ def why_new_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts
 
 def fit_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts: int) -> None:
     """Fit a basis on a sample of the texts and put it away; the vectors of the one before go."""
-    sample = warehouse.query(SAMPLE, texts=lexical.FIT_TEXTS, seed=config.seed)["text"]
+    sample = warehouse.query(SAMPLE, texts=lexical.FIT_TEXTS, chars=lexical.READ_CHARS, seed=config.seed)["text"]
     basis = lexical.fit(sample, dimensions=config.dimensions, seed=config.seed)
     name = lexical_store.name_of(basis)
     row: dict[str, Any] = {"basis": name, "seed": config.seed, "dimensions_wanted": config.dimensions}
@@ -107,7 +108,7 @@ def fit_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts: in
 
 def project_missing(warehouse: Warehouse, name: str, basis: Basis) -> int:
     """Project the texts that have no vector yet, chunk by chunk; return how many there were."""
-    with warehouse.spooled(MISSING, basis=name) as missing:
+    with warehouse.spooled(MISSING, basis=name, chars=lexical.READ_CHARS) as missing:
         report, done = reporter("lexical_vectors", "texts", missing.rows), 0
         for batch in missing.batches(CHUNK_TEXTS):
             found = lexical.vectors(basis, batch["text"])

@@ -93,6 +93,12 @@ def test_rounds_of_labels_make_a_model_and_end_and_a_new_concept_opens_them_agai
     assert len(curve) and curve["round"].is_unique().all() and curve["labels"].is_sorted()
     assert warehouse.value("select count(distinct record_id) = count(*) as once from label_queue.items")
     assert len(next_round(warehouse, task, LabelQueueConfig(keep_labelling=True)).items) == 30
+    with warehouse.get_connection() as connection:  # as a new basis leaves the models: none can be asked again
+        connection.execute("update label_model.models set embedded_by = 'other ' || embedded_by")
+    kept = fit_round(warehouse, task, LabelModelConfig()).curve
+    assert kept.select("round", "model_kappa").equals(curve.select("round", "model_kappa"))
+    with warehouse.get_connection() as connection:
+        connection.execute("update label_model.models set embedded_by = substring(embedded_by, 7)")
 
     labels = warehouse.query("from expert_labels.labels order by label_id")
     source = {"name": "moon", "path": str(save(moon_headlines(60) + headlines(60, seed=9), tmp_path / "moon.jsonl"))}

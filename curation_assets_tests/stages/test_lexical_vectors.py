@@ -1,14 +1,17 @@
 """The stage lexical_vectors: a basis that stays while the pool grows, vectors of new texts alone, nothing kept as text."""
 
 import json
+from datetime import datetime, timezone
 
 import numpy as np
 import polars as pl
 import pytest
 from conftest import materialize, materialize_unchecked
 
-from curation_assets import lexical_store
+from curation_assets import drift_looks, erasure, erasure_plan, lexical_store
 from curation_assets.algorithms import lexical
+from curation_assets.drift_looks import Reference
+from curation_assets.erasure_plan import Request
 from curation_assets.warehouse import StaleError
 
 READING = ["raw", "cleaned", "deduped", "filtered"]
@@ -55,6 +58,11 @@ def test_the_basis_stays_until_the_pool_has_doubled_and_only_new_texts_cost(ware
     assert np.array_equal(lexical_store.vectors_of(warehouse), both)
     materialize_unchecked(warehouse, {}, ["lexical_vectors"])
     assert projected(warehouse) == 0
+    with warehouse.get_connection() as connection:  # as a kill leaves it that comes right after a basis was fitted
+        connection.execute("delete from lexical_vectors.vectors")
+    assert np.allclose(lexical_store.vectors_of(warehouse), both, atol=1e-6)
+    materialize_unchecked(warehouse, {}, ["lexical_vectors"])
+    assert np.allclose(lexical_store.vectors_of(warehouse), both, atol=1e-6)
 
     materialize_unchecked(warehouse, lines(tmp_path, "three", texts("orchard", 30)), READING)
     materialize_unchecked(warehouse, {}, ["lexical_vectors"])
@@ -77,3 +85,25 @@ def test_other_settings_are_another_basis_and_it_comes_back_as_it_was(warehouse,
         pl.Series(warehouse.query("select dimensions from lexical_vectors.bases order by fitted_at")["dimensions"])[1]
         == 5
     )
+
+
+def test_an_erasure_empties_the_basis_and_the_next_run_fits_another(warehouse, tmp_path):
+    materialize_unchecked(warehouse, lines(tmp_path, "one", texts("harbour", 40)), [*READING, "lexical_vectors"])
+    first = lexical_store.basis_name(warehouse)
+    victim, text_hash = warehouse.query("select record_id, text_hash from filtered.records limit 1").row(0)
+    with (
+        warehouse.get_connection() as connection
+    ):  # a labelling round was there: the drift report would look at its model
+        connection.execute("create schema label_model; create table label_model.models (task varchar)")
+        connection.execute("create schema expert_labels; create table expert_labels.items (task varchar)")
+    erasure.erase(warehouse, erasure_plan.plan(warehouse, Request(ids=(victim,), reach="records", reason="asked")))
+    warehouse.release_run()
+    with pytest.raises(StaleError, match="Materialize lexical_vectors first"):
+        lexical_store.vectors_of(warehouse)
+    now = datetime.now(timezone.utc)
+    assert drift_looks.looks_at_labels(warehouse, Reference(now, "now"), seed=0) == []
+
+    materialize_unchecked(warehouse, {}, [*READING[1:], "lexical_vectors"])
+    assert lexical_store.basis_name(warehouse) != first
+    assert lexical_store.vectors_of(warehouse).shape[0] == projected(warehouse) == 39
+    assert warehouse.value("select count(*) from lexical_vectors.vectors where text_hash = $hash", hash=text_hash) == 0

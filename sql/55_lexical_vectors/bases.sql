@@ -1,4 +1,4 @@
--- One row per basis that was fitted, the newest in force: what lexical vectors are projected on.
+-- One row per basis that was fitted, the newest in force: what lexical vectors are projected on. None after an erasure, until the next is fitted.
 -- incoming(basis, seed, dimensions_wanted, dimensions, ngrams, texts, pool_texts, fitted_at): the fit; from filtered.records(text)
 select
   basis::varchar as basis,                          -- hash of its n-grams and directions
