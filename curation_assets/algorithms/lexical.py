@@ -26,6 +26,9 @@ from threadpoolctl import threadpool_limits
 
 from curation_assets.algorithms.tokens import decode
 
+METHOD_VERSION = 1
+"""To be raised with anything that gives a text another vector or other n-grams: a basis of another version is fitted anew."""
+
 DIMENSIONS = 200
 READ_CHARS = 2_000
 """Of a text: its beginning says what class it is of, and a long text costs no more than this. Ours."""

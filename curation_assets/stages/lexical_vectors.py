@@ -85,6 +85,8 @@ def why_new_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts
     if not lexical_store.has_basis(warehouse):
         return "there is none"
     last = warehouse.query("from lexical_vectors.bases order by fitted_at desc limit 1").row(0, named=True)
+    if last["method_version"] != lexical.METHOD_VERSION:
+        return "n-grams or their weights are others in this version"
     if (last["seed"], last["dimensions_wanted"]) != (config.seed, config.dimensions):
         return "its settings have changed"
     if pool_texts >= GROWTH * last["pool_texts"]:
@@ -97,7 +99,8 @@ def fit_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts: in
     sample = warehouse.query(SAMPLE, texts=lexical.FIT_TEXTS, chars=lexical.READ_CHARS, seed=config.seed)["text"]
     basis = lexical.fit(sample, dimensions=config.dimensions, seed=config.seed)
     name = lexical_store.name_of(basis)
-    row: dict[str, Any] = {"basis": name, "seed": config.seed, "dimensions_wanted": config.dimensions}
+    row: dict[str, Any] = {"basis": name, "method_version": lexical.METHOD_VERSION}
+    row |= {"seed": config.seed, "dimensions_wanted": config.dimensions}
     row |= {"dimensions": basis.directions.shape[1], "ngrams": len(basis.ngrams), "texts": len(sample)}
     row |= {"pool_texts": pool_texts, "fitted_at": datetime.now(timezone.utc)}
     with warehouse.transaction(stage="lexical_vectors", run_id="") as commit:

@@ -1,7 +1,8 @@
 -- One row per basis that was fitted, the newest in force: what lexical vectors are projected on. None after an erasure, until the next is fitted.
--- incoming(basis, seed, dimensions_wanted, dimensions, ngrams, texts, pool_texts, fitted_at): the fit; from filtered.records(text)
+-- incoming(basis, method_version, seed, dimensions_wanted, dimensions, ngrams, texts, pool_texts, fitted_at): the fit; from filtered.records(text)
 select
   basis::varchar as basis,                          -- hash of its n-grams and directions
+  method_version::int as method_version,            -- version of algorithms/lexical.py that fitted it
   seed::bigint as seed,                             -- seed of the sample and of the decomposition
   dimensions_wanted::int as dimensions_wanted,      -- dimensions by the config
   dimensions::int as dimensions,                    -- dimensions it has: fewer for a handful of texts
