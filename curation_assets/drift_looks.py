@@ -25,6 +25,7 @@ from curation_assets.algorithms.drift import Look
 from curation_assets.algorithms.new_concept import NewConcepts, new_concepts
 from curation_assets.algorithms.sampling import uniforms
 from curation_assets.labelling.task import current_task
+from curation_assets.lexical_store import has_basis
 from curation_assets.warehouse import Warehouse
 
 EVERYTHING = "everything"
@@ -298,9 +299,8 @@ def looks_at_labels(warehouse: Warehouse, against: Reference, seed: int) -> list
     round (the closest pairs, or the new concept alone), and so does how hard they are: a fall says that the model needs the
     experts, not that the records alone are to blame.
     """
-    if against.since is None or not all(
-        map(warehouse.has_table, ("label_model.models", "expert_labels.items", "lexical_vectors.ngrams"))
-    ):
+    labelled_tables = ("label_model.models", "expert_labels.items")
+    if against.since is None or not (all(map(warehouse.has_table, labelled_tables)) and has_basis(warehouse)):
         return []
     task = current_task(warehouse)
     named = {"task": task.name, "classes": task.class_names, "since": against.since}

@@ -16,9 +16,14 @@ VECTORS = (
 )
 
 
+def has_basis(warehouse: Warehouse) -> bool:
+    """Whether there is a basis: not before the stage has run, and not between an erasure, which empties the tables, and its next run."""
+    return warehouse.has_table("lexical_vectors.ngrams") and warehouse.rows("lexical_vectors.ngrams") > 0
+
+
 def basis_name(warehouse: Warehouse) -> str:
     """The basis in force. Raises StaleError before there is one."""
-    if not warehouse.has_table("lexical_vectors.ngrams"):
+    if not has_basis(warehouse):
         raise StaleError("There are no lexical vectors yet. Materialize lexical_vectors first; label_round does.")
     return warehouse.value("select any_value(basis) as basis from lexical_vectors.ngrams")
 

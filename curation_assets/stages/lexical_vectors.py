@@ -81,8 +81,8 @@ def lexical_vectors(
 
 def why_new_basis(warehouse: Warehouse, config: LexicalVectorsConfig, pool_texts: int) -> str | None:
     """Why a basis has to be fitted, for the reader; None where the one there is will do."""
-    if not warehouse.has_table("lexical_vectors.bases"):
-        return "there is none yet"
+    if not lexical_store.has_basis(warehouse):
+        return "there is none"
     last = warehouse.query("from lexical_vectors.bases order by fitted_at desc limit 1").row(0, named=True)
     if (last["seed"], last["dimensions_wanted"]) != (config.seed, config.dimensions):
         return "its settings have changed"

@@ -63,7 +63,9 @@ def test_a_record_that_holds_a_held_out_one_trains_no_arm(inside_pages):
 
 
 def test_a_duplicate_that_a_person_keeps_and_that_is_held_out_keeps_the_others_of_its_group_out(warehouse):
-    records = pl.DataFrame({"record_id": list("abcde"), "text": ["x"] * 5, "source": ["s"] * 5, "source_uri": ["f"] * 5})
+    records = pl.DataFrame(
+        {"record_id": list("abcde"), "text": ["x"] * 5, "source": ["s"] * 5, "source_uri": ["f"] * 5}
+    )
     with warehouse.get_connection() as connection:
         for name, rows in (
             ("cleaned.records", records),

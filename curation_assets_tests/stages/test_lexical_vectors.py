@@ -1,14 +1,16 @@
 """The stage lexical_vectors: a basis that stays while the pool grows, vectors of new texts alone, nothing kept as text."""
 
 import json
+from datetime import datetime, timezone
 
 import numpy as np
 import polars as pl
 import pytest
 from conftest import materialize, materialize_unchecked
 
-from curation_assets import lexical_store
+from curation_assets import erasure, erasure_plan, lexical_store
 from curation_assets.algorithms import lexical
+from curation_assets.drift_looks import Reference, looks_at_labels
 from curation_assets.warehouse import StaleError
 
 READING = ["raw", "cleaned", "deduped", "filtered"]
@@ -77,3 +79,20 @@ def test_other_settings_are_another_basis_and_it_comes_back_as_it_was(warehouse,
         pl.Series(warehouse.query("select dimensions from lexical_vectors.bases order by fitted_at")["dimensions"])[1]
         == 5
     )
+
+
+def test_after_an_erasure_a_basis_is_fitted_without_what_was_erased(warehouse, tmp_path):
+    materialize_unchecked(warehouse, lines(tmp_path, "one", texts("harbour", 40)), [*READING, "lexical_vectors"])
+    [record] = warehouse.query("select record_id from raw.records limit 1")["record_id"]
+    erasure.erase(warehouse, erasure_plan.plan(warehouse, erasure_plan.Request(ids=(record,), reach="records")))
+    warehouse.release_run()
+    with pytest.raises(StaleError, match="Materialize lexical_vectors first"):  # the words of the pool went with it
+        lexical_store.vectors_of(warehouse)
+    with (
+        warehouse.get_connection() as connection
+    ):  # of a labelling task, whose model nothing can be read for until then
+        connection.execute("create schema label_model; create table label_model.models (task varchar)")
+        connection.execute("create schema expert_labels; create table expert_labels.items (task varchar)")
+    assert looks_at_labels(warehouse, Reference(datetime.now(timezone.utc), "the start"), seed=0) == []
+    materialize_unchecked(warehouse, {}, [*READING[1:], "lexical_vectors"])
+    assert len(lexical_store.vectors_of(warehouse)) == projected(warehouse) == warehouse.rows("filtered.records") == 39
