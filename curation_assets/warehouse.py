@@ -135,7 +135,7 @@ class Warehouse:
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.spool_folder),
         }
-        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+        with self._lock():
             connection = duckdb.connect(str(self.path), read_only=read_only, config=settings)
             try:
                 yield connection
@@ -147,7 +147,7 @@ class Warehouse:
         """Let everything that is read inside share one connection, where many short questions are asked.
 
         Opening the file takes longer than most of them do. Writers wait until the end, so nothing may be written inside.
-        Raises NoSuchDatabaseError.
+        Raises NoSuchDatabaseError; RuntimeError is raised by what is written inside.
         """
         with self.get_connection(read_only=True) as connection:
             token = _reading.set({**_reading.get(), str(self.path): connection})
@@ -155,6 +155,14 @@ class Warehouse:
                 yield
             finally:
                 _reading.reset(token)
+
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        """The file's lock, waited for. Raises RuntimeError inside `reading`, which holds it: that would be waited for without end."""
+        if str(self.path) in _reading.get():
+            raise RuntimeError(
+                f"{self.path} is being read in one connection (`reading`); write, or suppose, after its end."
+            )
+        return _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process")
 
     def _refuse_other_files(self) -> None:
         """A DuckDB file has DUCK after its 8-byte checksum; anything else given as --database is a mistake."""
@@ -237,7 +245,7 @@ class Warehouse:
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.spool_folder),
         }
-        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+        with self._lock():
             with duckdb.connect(str(self.path), config=settings) as connection:
                 connection.execute("checkpoint")  # the log of the old file must not be replayed over the new one
             _remove(self.rewriting)
@@ -281,7 +289,7 @@ class Warehouse:
         if not self.path.exists():
             self.query("select 1")  # says so
         self._refuse_other_files()
-        with _waiting_for(FileLock(f"{self.path}.lock"), "the database is in use by another process"):
+        with self._lock():
             settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder)}
             connection = duckdb.connect(config=settings)
             try:

@@ -68,6 +68,8 @@ def test_what_is_read_together_shares_a_connection_and_writers_wait_for_its_end(
             )  # one does not close the other
         with pytest.raises(Timeout), FileLock(f"{warehouse.path}.lock", timeout=0):
             pass
+        with pytest.raises(RuntimeError, match="after its end"):  # this thread would wait for itself
+            warehouse.append("raw.rejects", reject, source="s", batch_id="b")
     with FileLock(f"{warehouse.path}.lock", timeout=0):
         pass
     warehouse.append("raw.rejects", reject, source="s", batch_id="b")

@@ -380,13 +380,18 @@ def compare(results: pl.DataFrame, *, baseline: str = "random", confidence: floa
     One row per slice and arm: slice, arm, seeds, records (held-out records that were read), perplexity (mean over seeds),
     perplexity_low, perplexity_high (Student's t over the seeds), bits_per_byte (mean), difference (mean over seeds of
     arm - baseline in perplexity; negative = the arm is better), difference_low, difference_high (all null for the baseline
-    itself), epochs. Intervals are at ``confidence``, null with one seed.
+    itself), epochs. Intervals are at ``confidence``, null with one seed, those of differences also with one held-out record.
 
     The interval of a difference covers the luck of training (Student's t on the seeds' paired differences) and which records
     happened to be held out (percentiles of ``RESAMPLES`` bootstrap samples of the records, the same for both arms), put
     together by their distances from the estimate, as for a sum of independent parts (Zou and Donner 2008, Statistics in
     Medicine 27, sec. 2). It does not cover which records the arms were drawn from.
+
+    Percentiles of n records are too narrow by sqrt((n - 1) / n), and by what a normal quantile lacks to Student's t of n - 1 degrees
+    (Hesterberg 2015, The American Statistician 69, "narrowness bias"): of five records a difference was shown in 16 of 100 cases
+    where there was none. So their distances from the estimate are widened by both, which for 100 records is 2 %. Ours.
     """
+    from scipy.stats import norm as normal
     from scipy.stats import t as student
 
     if baseline not in results["arm"].to_list():
@@ -398,11 +403,12 @@ def compare(results: pl.DataFrame, *, baseline: str = "random", confidence: floa
         seeds, values = len(part), part["perplexity"].to_numpy()
         quantile = float(student.ppf((1 + confidence) / 2, seeds - 1)) if seeds > 1 else None
         half = values.std(ddof=1) * quantile / seeds**0.5 if quantile else None
+        records = len(part["record_tokens"][0])
         row = {
             "slice": name,
             "arm": arm,
             "seeds": seeds,
-            "records": len(part["record_tokens"][0]),
+            "records": records,
             "perplexity": values.mean(),
             "perplexity_low": None if half is None else values.mean() - half,
             "perplexity_high": None if half is None else values.mean() + half,
@@ -415,11 +421,13 @@ def compare(results: pl.DataFrame, *, baseline: str = "random", confidence: floa
         if arm != baseline:
             differences = values - reference["perplexity"].to_numpy()
             row["difference"] = difference = differences.mean()
-            if quantile:
+            if quantile and records > 1:
                 training = differences.std(ddof=1) * quantile / seeds**0.5
+                of_few = student.ppf((1 + confidence) / 2, records - 1) / normal.ppf((1 + confidence) / 2)
+                wider = float(of_few) * (records / (records - 1)) ** 0.5
                 low, high = _interval_over_records(part, reference, confidence)
-                row["difference_low"] = difference - np.hypot(training, max(0.0, difference - low))
-                row["difference_high"] = difference + np.hypot(training, max(0.0, high - difference))
+                row["difference_low"] = difference - np.hypot(training, wider * max(0.0, difference - low))
+                row["difference_high"] = difference + np.hypot(training, wider * max(0.0, high - difference))
         rows.append(row)
     return pl.DataFrame(rows, schema=COMPARISON_SCHEMA).sort("slice", "arm")
 
@@ -450,7 +458,8 @@ def verdict(comparison: pl.DataFrame, *, arm: str = "curated", baseline: str = "
         figures = f"perplexity {row['perplexity']:.1f} against {reference['perplexity']:.1f}"
         place = f"On held-out text '{row['slice']}'"
         if row["difference_low"] is None:
-            sentences.append(f"{place} one seed gives {figures}: without repeats no difference can be shown.")
+            only = "one seed" if row["seeds"] == 1 else "one held-out record"
+            sentences.append(f"{place} {only} gives {figures}: without repeats no difference can be shown.")
             continue
         figures += (
             f", difference {row['difference']:+.1f} [{row['difference_low']:+.1f}, {row['difference_high']:+.1f}], "

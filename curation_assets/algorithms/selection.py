@@ -101,9 +101,10 @@ def draw(pool: Candidates, plan: Plan) -> Drawn:
     groups = np.zeros(len(weight), dtype=np.int64) if plan.groups is None else plan.groups
     allocation = None
     if plan.groups is not None:
-        available = np.bincount(
-            groups, np.where(under.is_over | (sizes > budget), 0, sizes), minlength=len(plan.shares)
-        ).astype(np.int64)
+        is_out = under.is_over | (
+            (sizes > budget) & (budget > 0)
+        )  # of no budget nothing is drawn, and no group has too little for it
+        available = np.bincount(groups, np.where(is_out, 0, sizes), minlength=len(plan.shares)).astype(np.int64)
         allocation = quotas.allocate(budget, plan.shares, available, taken=plan.taken, redistribute=plan.redistribute)
     budgets = np.array([budget]) if allocation is None else allocation.budgets
     selected, probability = np.zeros(len(weight), dtype=bool), np.zeros(len(weight))

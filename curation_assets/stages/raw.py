@@ -241,12 +241,15 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
                 pl.DataFrame([account], schema_overrides={"notes": pl.List(pl.String), "previous_batch_id": pl.String}),
             )
     for note in account["notes"]:
-        logger.info("raw: %s", note)
+        logger.info("raw: %s", without_personal_data(note))  # the log of a run is a page, too
     if account["rows_rejected"]:
         first = "select coalesce(min_by(reason, source_row), any_value(reason)) as reason from raw.rejects where batch_id = $id"
         said = warehouse.value(first, id=account["batch_id"])
         logger.warning(
-            "raw: %s: not readable: %s (see raw.rejects). First: %s", file.uri, f"{account['rows_rejected']:,}", said
+            "raw: %s: not readable: %s (see raw.rejects). First: %s",
+            file.uri,
+            f"{account['rows_rejected']:,}",
+            without_personal_data(said),
         )
     return account
 
@@ -305,11 +308,16 @@ def masked(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     """Rows with all personal data masked that patterns find in a column of sentences about files, which may quote a value."""
 
     def mask_in(said: Any) -> Any:
-        return pii.redact(said, pii.find(said)) if isinstance(said, str) else [mask_in(one) for one in said]
+        return without_personal_data(said) if isinstance(said, str) else [mask_in(one) for one in said]
 
     return rows.with_columns(
         pl.Series(column, [said and mask_in(said) for said in rows[column].to_list()], rows.schema[column])
     )
+
+
+def without_personal_data(said: str) -> str:
+    """A sentence about a file with all personal data masked that patterns find in it."""
+    return pii.redact(said, pii.find(said))
 
 
 def _lengths(warehouse: Warehouse) -> pl.Series:

@@ -297,6 +297,11 @@ def test_what_people_keep_fills_its_quota_first(candidates, unit):
     chosen = select(candidates, None, CuratedSetConfig(quotas=quotas, budget_records=50), said)
     counted = candidates.filter(chosen.scores["is_selected"]).group_by("source").len()
     assert dict(counted.iter_rows()) == {"web": 20, "books": 20, "forum": 10}
+    # What is kept is all of the budget: nothing is drawn, which is not for want of records.
+    config = CuratedSetConfig(quotas=quotas, **{f"budget_{unit}": 20 if unit == "records" else 100})
+    chosen = select(candidates, None, config, said)
+    assert chosen.scores["is_selected"].sum() == 20
+    assert not any(quota["has_too_little"] for quota in chosen.notes["quotas"].values())
 
 
 def test_what_people_keep_is_in_without_a_draw_and_counts_in_the_budget(candidates):

@@ -62,6 +62,24 @@ def test_a_record_that_holds_a_held_out_one_trains_no_arm(inside_pages):
     assert set(warehouse.query(check)["record_id"]) == set(leaks["record_id"]) != set()
 
 
+def test_a_duplicate_that_a_person_keeps_and_that_is_held_out_keeps_the_others_of_its_group_out(warehouse):
+    records = pl.DataFrame(
+        {"record_id": list("abcde"), "text": ["x"] * 5, "source": ["s"] * 5, "source_uri": ["f"] * 5}
+    )
+    with warehouse.get_connection() as connection:
+        for name, rows in (
+            ("cleaned.records", records),
+            ("deduped.records", records.filter(pl.col("record_id").is_in(["b"]))),  # a, the survivor, is dropped since
+            ("curated_set.records", records),
+            ("deduped.pairs", pl.DataFrame({"record_id": ["b", "c"], "matched_record_id": ["a", "a"]})),
+        ):
+            connection.register("rows", rows.to_arrow())
+            connection.execute(f"create schema if not exists {name.split('.')[0]}; create table {name} as from rows")
+    arms = eval_report.draft_arms(warehouse, SPLIT, pl.DataFrame(schema=eval_report.LEAKS))
+    assert arms.filter(pl.col("heldout_in").list.len() > 0)["record_id"].to_list() == ["b"]
+    assert set(arms.filter("is_in_everything")["record_id"]) == {"d", "e"}
+
+
 def test_of_a_long_held_out_record_only_its_beginning_counts():
     part = pl.DataFrame({"record_id": list("abcd"), "chars": [50_000, 10, 10, 10]})
     assert eval_report._first(part, 2_015)["record_id"].to_list() == ["a"]

@@ -154,3 +154,12 @@ def test_every_row_is_added_known_or_rejected_over_any_history_of_a_file(tmp_pat
         "select sum(rows_added) as added, sum(rows_read - rows_added - rows_known - rows_rejected) as lost from raw.batches"
     )
     assert totals.row(0) == (warehouse.rows("raw.records"), 0)
+
+
+def test_the_log_quotes_no_address_of_a_first_line_that_is_no_header(warehouse, tmp_path, caplog):
+    (tmp_path / "people.csv").write_text("1,jane@example.org wrote a line.\n2,Nobody wrote another.\n")
+    with caplog.at_level("INFO", logger="curation_assets"):
+        batch = ingest(warehouse, tmp_path / "people.csv", text_field="jane@example.org wrote a line.")
+    assert "jane@example.org wrote" in batch["notes"][0]  # in the table it stays
+    assert "reads like data ('1', '[EMAIL] wrote a line.')" in caplog.text
+    assert "jane@" not in caplog.text

@@ -18,14 +18,23 @@ chosen as (
     <= greatest(2, ceil($share::double * count(*) over (partition by slice)))
 ),
 heldout as (select record_id, list_sort(list(slice)) as slices from chosen group by record_id),
+survivors as (
+  -- A duplicate that a person keeps stands among the deduplicated records, too. Held out, it keeps its survivor and that one's others out.
+  select matched_record_id from deduped.pairs where record_id in (select record_id from heldout)
+),
+duplicates as (
+  select record_id from deduped.pairs
+  where matched_record_id in (select record_id from heldout union all select matched_record_id from survivors)
+  union all
+  select matched_record_id from survivors
+),
 flagged as (
   select
     r.record_id,
     len(r.text) as chars,
     h.slices,
-    h.slices is null and r.record_id not in (
-      select p.record_id from deduped.pairs as p where p.matched_record_id in (select record_id from heldout)
-    ) and r.record_id not in (select record_id from eval_report.leaks) as is_trainable,
+    h.slices is null
+      and r.record_id not in (select record_id from duplicates union all select record_id from eval_report.leaks) as is_trainable,
     r.record_id in (select record_id from curated_set.records) as is_selected,
     md5_number_upper(r.record_id || 'arms' || $seed::varchar) as draw
   from cleaned.records as r

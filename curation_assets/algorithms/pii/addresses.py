@@ -85,6 +85,10 @@ _WORDS = (
     "seen shop shown site someone something start stay stop store that the them there they things this time today up us used visit was "
     "we web website were work working you"
 )
+_TOP_WORDS = "am as at be by do he if in is it me my no of on or so to up us we"
+_NO_TOPS = frozenset(_TOP_WORDS.split())
+"""Words that are countries' domains too, after a spelled dot between words: "arrive at noon dot no more". Ours."""
+
 _NO_NAMES = frozenset(_WORDS.split())
 """Words before `at` in "visit us at example dot com": not the names of mailboxes. Ours."""
 
@@ -102,7 +106,11 @@ def _spelled_out(text: str) -> Spans:
         if (
             top.isalpha()
             and top.lower() not in _FILES
-            and (top.lower() in _COMMON_TOPS or len(top) == 2 or match["at"].strip().lower() != "at")
+            and (
+                match["at"].strip().lower() != "at"
+                or top.lower() in _COMMON_TOPS
+                or (len(top) == 2 and top.lower() not in _NO_TOPS)
+            )
         ):
             yield *match.span(), "spelled_out"
 
