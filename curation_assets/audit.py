@@ -12,7 +12,7 @@ import polars as pl
 
 from curation_assets.algorithms.cleaning import clean
 from curation_assets.tables import SQL
-from curation_assets.warehouse import Warehouse
+from curation_assets.warehouse import OVERRIDES, Warehouse
 
 # The stages that decide, in order, and what it means that a record passed one.
 STAGE_DONE = {
@@ -173,12 +173,24 @@ def trace(warehouse: Warehouse, record_id: str) -> Iterator[str]:
         verdicts = decisions.filter(pl.col("stage") == stage)
         if not len(verdicts):
             yield f"{stage}: not decided yet; `curate run` goes on from here"
-            return
+            break
         if stage == "curated_set":
             yield from _measures(warehouse, record_id)
         yield from _stage_lines(warehouse, stage, verdicts, record_id)
         if _dropped(verdicts):
-            return
+            break
+    yield from waiting_verdict(warehouse, record_id, decisions)
+
+
+def waiting_verdict(warehouse: Warehouse, record_id: str, decisions: pl.DataFrame) -> Iterator[str]:
+    """A person's last verdict on a record, if every decision on it is older and so none can have obeyed it; else nothing."""
+    if not warehouse.has_table(OVERRIDES):
+        return
+    entries = ask(warehouse, "overrides_of_record", record_id=record_id)
+    latest = decisions["finished_at"].max()
+    if len(entries) and latest is not None and entries["decided_at"][-1] > latest:
+        yield "A person's verdict on it waits for the next `curate run`:"
+        yield list(_override_lines(warehouse, record_id))[-1]
 
 
 def stage_reasons(warehouse: Warehouse, decisions: pl.DataFrame, record_id: str) -> Iterator[str]:

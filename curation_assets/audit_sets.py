@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from curation_assets.audit import ask, stage_reasons
+from curation_assets.audit import ask, stage_reasons, waiting_verdict
 from curation_assets.warehouse import Warehouse
 
 SHOWN = 5
@@ -82,18 +82,20 @@ def why_not(warehouse: Warehouse, record_id: str, release: Release | None) -> It
 
 
 def _why_not_now(warehouse: Warehouse, record_id: str, called: str) -> Iterator[str]:
+    decisions = ask(warehouse, "decisions_on_record", record_id=record_id, at=None)
     is_in = warehouse.has_table("curated_set.records") and warehouse.value(
         "select count(*) from curated_set.records where record_id = $id", id=record_id
     )
     if is_in:
         yield f"{called} IS in the curated set as it is now."
+        yield from waiting_verdict(warehouse, record_id, decisions)
         return
     yield f"{called} is not in the curated set as it is now."
-    decisions = ask(warehouse, "decisions_on_record", record_id=record_id, at=None)
     said = list(stage_reasons(warehouse, decisions, record_id))
     yield from said or [
         "No stage has dropped it: those after it have not been run yet. `curate run` goes on from here."
     ]
+    yield from waiting_verdict(warehouse, record_id, decisions)
 
 
 def diff(warehouse: Warehouse, before: Release, after: Release | None) -> pl.DataFrame:

@@ -1,14 +1,16 @@
 """The `curate` command: run the graph without a UI, and ask the database what it did and why."""
 
+import difflib
 import itertools
 import json
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 import yaml
@@ -26,6 +28,7 @@ from curation_assets.release_commands import release, verify
 
 if TYPE_CHECKING:
     import dagster as dg
+    from pydantic import BaseModel
 
     from curation_assets.warehouse import Warehouse
 
@@ -38,14 +41,6 @@ app = typer.Typer(
     help="Turn a heap of text into a small, defensible training set, and ask of every record why it is or is not in it.",
     epilog="Exit codes: 0 done, 1 the run or the query failed, 2 wrong usage, 3 no such record or database.",
 )
-for command in (audit, diff, trace, whatif, why_not, erase):
-    app.command()(command)
-app.command()(blame)
-app.command()(openlineage)
-app.command()(override)
-app.command()(release)
-app.command()(verify)
-app.add_typer(label_app, name="label")
 
 
 @app.callback(invoke_without_command=True)
@@ -127,6 +122,7 @@ def run(
             raise typer.BadParameter(message)
         from curation_assets.definitions import JOBS
 
+        tell_what_is_not_repeated(config, warehouse_at(database), selected_assets(select))
         built = execute(config, database, select)
         if "label_report" in built:
             tell_the_round(warehouse_at(database))
@@ -173,7 +169,9 @@ def estimate(
     if asset not in asking:
         raise typer.BadParameter(f"{asset} asks no language model about records; {' and '.join(asking)} do.")
     config_of, lines_of = asking[asset]
-    config = read_recipe(recipe)["ops"].get(asset, {}).get("config", {})
+    config = read_recipe(recipe)["ops"].get(asset, {}).get("config") or {}
+    if unknown := list(unknown_settings(config, config_of, asset)):
+        raise typer.BadParameter("\n".join(unknown))
     with messages_for_the_reader():
         try:
             print("\n".join(lines_of(warehouse_at(database), config_of(**config))))
@@ -198,13 +196,24 @@ def sql(
         warehouse_at(database).print_rows(query, csv=csv)
 
 
+# Registered below the others, so that --help begins with `run`.
+for command in (trace, why_not, whatif, override, release, verify, diff, audit, erase, blame, openlineage):
+    app.command()(command)
+app.add_typer(label_app, name="label")
+
+
 def read_recipe(recipe: Path | None) -> dict[str, Any]:
     """A recipe's run config, with `ops` in it. Raises typer.BadParameter if it cannot be read or has another shape."""
     if recipe is None:
         return {"ops": {}}
     try:
         config = yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except FileNotFoundError as error:
+        own = ", ".join(sorted(path.name for path in RECIPES.glob("*.yaml")))
+        raise typer.BadParameter(
+            f"there is no recipe {recipe}; relative paths count from {Path.cwd()}. Recipes to copy from are in {RECIPES}: {own}."
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise typer.BadParameter(f"{recipe} cannot be read as a recipe: {error}") from error
     ops = config.get("ops") if isinstance(config, dict) else None
     if not isinstance(ops, dict) or not all(isinstance(op, dict) for op in ops.values()):
@@ -256,7 +265,7 @@ def execute(config: dict[str, Any], database: Path | None, select: str | None, r
     from curation_assets.definitions import JOBS
 
     warehouse = warehouse_at(database)
-    check_sources(config)
+    check_config(config)
     keys = selected_assets(select)
     if "raw" in config["ops"] and dg.AssetKey("raw") not in keys and not warehouse.has_table("raw.batches"):
         raise typer.BadParameter(
@@ -317,21 +326,102 @@ def bury_killed_runs(instance: "dg.DagsterInstance", warehouse: "Warehouse") -> 
         )
 
 
-def check_sources(config: dict[str, Any]) -> None:
-    """Refuse at the door what the reader would refuse: a wrong option, a glob that matches nothing, a file not there."""
+def config_classes() -> dict[str, "type[BaseModel]"]:
+    """The config class of every asset, by the asset's name."""
+    from curation_assets.definitions import JOBS
+
+    functions = {asset.key.to_user_string(): asset.op.compute_fn for assets in JOBS.values() for asset in assets}
+    return {name: get_type_hints(function.decorated_fn)["config"] for name, function in functions.items()}
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Refuse at the door what would stop the run later on: a setting there is not, a value out of range, a file not there.
+
+    Raises typer.BadParameter with a line a mistake, SourceError for sources that are not there.
+    """
     from pydantic import ValidationError
 
     from curation_assets import readers
-    from curation_assets.stages.raw import RawConfig
 
-    given = config["ops"].get("raw", {}).get("config")
-    try:
-        sources = RawConfig(**given).sources if given else []
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-        raise typer.BadParameter(f"the sources are wrong: {said}") from error
-    for source in sources:
-        readers.files(source.as_source())
+    problems: list[str] = []
+    for asset, config_class in config_classes().items():
+        given = config["ops"].get(asset, {}).get("config") or {}
+        if not isinstance(given, dict):
+            problems.append(f"{asset}: `config:` should hold settings and their values, not {json.dumps(given)}.")
+            continue
+        unknown = list(unknown_settings(given, config_class, asset))
+        problems += unknown
+        try:
+            settings = config_class(
+                **{name: value for name, value in given.items() if name in config_class.model_fields}
+            )
+        except ValidationError as error:
+            problems += [
+                f"{'.'.join(map(str, (asset, *problem['loc'])))}: {problem['msg']}; it is {str(problem['input'])[:100]}."
+                for problem in error.errors()
+                if not (unknown and problem["type"] == "missing") and not is_from_environment(problem["input"])
+            ]
+        else:
+            if asset == "raw" and given and not problems:
+                for source in settings.sources:
+                    readers.files(source.as_source())
+    if problems:
+        raise typer.BadParameter("the config is wrong:\n" + "\n".join(problems))
+
+
+def is_from_environment(value: Any) -> bool:
+    """Whether a value is Dagster's {env: NAME}, which is known only when the run starts."""
+    return isinstance(value, dict) and set(value) == {"env"}
+
+
+def unknown_settings(given: Any, kind: Any, place: str) -> Iterator[str]:
+    """A line for each setting that `kind`, a config class or a type made of some, does not have; pydantic would pass it over."""
+    from pydantic import BaseModel
+
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not isinstance(given, dict) or is_from_environment(given):
+            return
+        for name, value in given.items():
+            if name in kind.model_fields:
+                yield from unknown_settings(value, kind.model_fields[name].annotation, f"{place}.{name}")
+                continue
+            near = difflib.get_close_matches(str(name), kind.model_fields, n=3)
+            told = f"near it: {', '.join(near)}" if near else f"there are {', '.join(sorted(kind.model_fields))}"
+            yield f"{place} has no setting '{name}'; {told}."
+    elif isinstance(given, list):
+        for position, value in enumerate(given):
+            for inner in get_args(kind):
+                yield from unknown_settings(value, inner, f"{place}.{position}")
+    else:
+        for inner in get_args(kind):
+            yield from unknown_settings(given, inner, place)
+
+
+def tell_what_is_not_repeated(config: dict[str, Any], warehouse: "Warehouse", keys: "set[dg.AssetKey]") -> None:
+    """Warn of settings an asset last ran with here that this run, whose recipe does not name it, leaves at their defaults."""
+    from pydantic import ValidationError
+
+    from curation_assets.automation import last_settings
+
+    if not warehouse.has_table("ledger.runs"):
+        return
+    classes = config_classes()
+    kept = {"raw", "label_task"}  # these know themselves what they were told before
+    names = [name for name in classes if name not in {*kept, *config["ops"]} and name in {key.path[-1] for key in keys}]
+    forgotten = []
+    for name, last in last_settings(warehouse, names).items():
+        try:
+            before, now = classes[name](**last["config"]).model_dump(), classes[name]().model_dump()
+        except ValidationError:  # settings of an older version
+            continue
+        if changed := [setting for setting in now if before[setting] != now[setting]]:
+            forgotten.append(f"{name} ({', '.join(changed)})")
+    if forgotten:
+        print(
+            f"No recipe here speaks of what ran last with settings of its own and runs with the defaults now: {'; '.join(forgotten)}. "
+            "Give --recipe again to keep them.",
+            file=sys.stderr,
+        )
 
 
 def selected_assets(select: str | None) -> "set[dg.AssetKey]":
@@ -351,9 +441,11 @@ def selected_assets(select: str | None) -> "set[dg.AssetKey]":
             elif part:
                 chosen |= dg.AssetSelection.from_string(part).resolve(assets)
     except (dg.DagsterError, ValueError) as error:
-        known = ", ".join(asset.key.to_user_string() for asset in assets)
+        known = [asset.key.to_user_string() for asset in assets]
+        near = difflib.get_close_matches(part.strip("+*"), [*known, *JOBS], n=2)
         raise typer.BadParameter(
-            f"--select {select}: {error} The assets are {known}; the jobs {', '.join(JOBS)}."
+            f"--select {select}: '{part}' is no selection of assets{'; near it: ' + ', '.join(near) if near else ''}. "
+            f"The assets are {', '.join(known)}; the jobs {', '.join(JOBS)}."
         ) from error
     return chosen
 

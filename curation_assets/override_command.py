@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation_assets.command_line import FAILED, Database, messages_for_the_reader, warehouse_at
+from curation_assets.command_line import NOT_FOUND, USAGE, Database, messages_for_the_reader, warehouse_at
 
 if TYPE_CHECKING:
     from curation_assets.overrides import Entry
@@ -40,6 +40,7 @@ def override(
     Takes effect with the next run of each stage. The same words twice, or none, are not kept by it.
     """
     from curation_assets import overrides
+    from curation_assets.audit import printable
 
     if [show, file is not None, record is not None].count(True) != 1:
         raise typer.BadParameter("give a RECORD and a verdict, or --file, or --list.")
@@ -48,9 +49,12 @@ def override(
     with messages_for_the_reader():
         warehouse = warehouse_at(database)
         if show:
-            for row in overrides.in_force(warehouse).iter_rows(named=True):
+            verdicts = overrides.in_force(warehouse)
+            names = _called(warehouse, verdicts["record_id"].to_list())
+            for row in verdicts.iter_rows(named=True):
                 when = f"{row['decided_at']:%Y-%m-%d %H:%M} UTC"
-                print(f"{row['verdict']:<4} {row['record_id']}  {when}  {row['decided_by']}: {row['reason']}")
+                told = f"{row['verdict']:<4} {names[row['record_id']]}  {when}  {row['decided_by']}: {row['reason']}"
+                print(printable(told))
             return
         try:
             if file:
@@ -59,16 +63,31 @@ def override(
                 ids = overrides.meant(warehouse, [record])
                 entries = [overrides.Entry(ids[record], verdict, reason)]
             run_id = overrides.enter(warehouse, entries, by or getpass.getuser())
+        except LookupError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(NOT_FOUND) from error
         except ValueError as error:
             print(error, file=sys.stderr)
-            raise typer.Exit(FAILED) from error
+            raise typer.Exit(USAGE) from error
+        names = _called(warehouse, [entry.record_id for entry in entries])
         for entry in entries:
-            print(f"{entry.verdict}: {entry.record_id}")
-        print(f"In the ledger as {run_id}. `curate run` applies it.")
+            print(printable(f"{entry.verdict}: {names[entry.record_id]}"))
+        print(f"In the ledger as {run_id}. `curate run` applies it, with the --recipe you run with.")
+
+
+def _called(warehouse: "Warehouse", record_ids: list[str]) -> dict[str, str]:
+    """Our id of each record with its source and the owner's id behind it; ours alone where the record is gone."""
+    rows = warehouse.query(
+        "select record_id, any_value(source || ': ' || source_record_id) as owners from raw.records "
+        "where record_id in (select unnest($ids::varchar[])) group by record_id",
+        ids=record_ids,
+    )
+    owners = dict(rows.iter_rows())
+    return {one: f"{one} ({owners[one]})" if owners.get(one) else one for one in record_ids}
 
 
 def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
-    """The verdicts of a CSV file. Raises ValueError naming what can't be read."""
+    """The verdicts of a CSV file. Raises ValueError naming what can't be read, LookupError a record there is not."""
     from curation_assets.overrides import Entry, meant
 
     with file.open(encoding="utf-8-sig", newline="") as opened:
@@ -78,6 +97,6 @@ def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
         given = [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
     try:
         ids = meant(warehouse, [record for record, _, _ in given])
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+    except (LookupError, ValueError) as error:
+        raise type(error)(f"{file}: {error}") from error
     return [Entry(ids[record], verdict, reason) for record, verdict, reason in given]

@@ -82,7 +82,7 @@ def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
 def meant(warehouse: Warehouse, given: list[str]) -> dict[str, str]:
     """Our ids of the records that ids mean: ours, its first eight characters or more, or the owner's.
 
-    Of several versions of a record the one in force is meant. Raises ValueError for an id of no record, or of several.
+    Of several versions of a record the one in force is meant. Raises LookupError for an id of no record, ValueError for one of several.
     """
     found = warehouse.query(MEANT, given=sorted(set(given)))
     if warehouse.has_table("cleaned.records"):
@@ -95,7 +95,7 @@ def meant(warehouse: Warehouse, given: list[str]) -> dict[str, str]:
     by_given = dict(found.group_by("given").agg("record_id").iter_rows())
     for one in given:
         if one not in by_given:
-            raise ValueError(f"No record has the id '{one[:100]}', neither ours nor an owner's, in {warehouse.path}.")
+            raise LookupError(f"No record has the id '{one[:100]}', neither ours nor an owner's, in {warehouse.path}.")
         if len(ids := sorted(by_given[one])) > 1:
             raise ValueError(f"{len(ids)} records answer to '{one[:100]}'; give our id of one: {', '.join(ids[:5])}.")
     return {one: by_given[one][0] for one in given}

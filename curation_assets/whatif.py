@@ -102,7 +102,8 @@ def lines(answer: Answer) -> list[str]:
         does, bound = ("enters", "dropped now by") if row["change"] == "enter" else ("leaves", "would be dropped by")
         said += [
             "",
-            f"{row['record_id'][:8]} of {row['source']} {does}; {bound} {row['rule']}: {row['value']:.4g} against {row['threshold']:.4g}",
+            f"{row['record_id'][:8]} ({row['source']}: {row['source_record_id']}) {does}; {bound} {row['rule']}: "
+            f"{row['value']:.4g} against {row['threshold']:.4g}",
         ]
         said.append(f"  {' '.join(row['beginning'].split())}{'…' if row['is_cut'] else ''}")
     return said

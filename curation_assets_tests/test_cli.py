@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import yaml
+from conftest import materialize_unchecked
 from typer.testing import CliRunner
 
 from curation_assets.audit import printable
-from curation_assets.cli import RECIPES, app, sources_of
+from curation_assets.cli import RECIPES, app, check_config, selected_assets, sources_of, tell_what_is_not_repeated
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE
 from curation_assets.home import lasting_path
 
@@ -65,11 +66,20 @@ def test_a_wrong_config_is_named(tmp_path, monkeypatch):
     (tmp_path / "t.txt").write_text("text")
     source = ["--source", str(tmp_path / "t.txt"), "--database", str(tmp_path / "c.duckdb")]
     said = invoke("run", "--recipe", str(recipe), *source, code=USAGE)
-    assert "min_jacard" in said
+    assert "min_jacard" in said and "near it: min_jaccard" in said
+    assert not (tmp_path / "c.duckdb").exists()
     recipe.write_text("ops: {filterd: {config: {min_words: 5}}}", encoding="utf-8")
     said = invoke("run", "--recipe", str(recipe), *source, code=USAGE)
     assert "filterd" in said
     assert "filtered" in said
+    recipe.write_text("ops: {deduped: {config: {min_jaccard: 8}}}", encoding="utf-8")  # told before raw reads a byte
+    assert "deduped.min_jaccard" in invoke("run", "--recipe", str(recipe), *source, code=USAGE)
+    assert not (tmp_path / "c.duckdb").exists()
+    recipe.write_text("ops: {raw: {config: {sources: [{name: a, path: b, licence: MIT}]}}}", encoding="utf-8")
+    assert "'licence'; near it: license" in invoke("run", "--recipe", str(recipe), *source[2:], code=USAGE)
+    recipe.write_text("ops: {quality_scores: {config: {judg: ask_llm}}}", encoding="utf-8")
+    assert "near it: judge" in invoke("estimate", "--recipe", str(recipe), *source[2:], code=USAGE)
+    assert "web_corpus.yaml" in invoke("run", "--recipe", str(tmp_path / "none.yaml"), *source, code=USAGE)
     recipe.write_text("ops:", encoding="utf-8")
     assert "hold `ops:`" in invoke("run", "--recipe", str(recipe), code=USAGE)
 
@@ -104,6 +114,7 @@ def test_every_recipe_is_a_valid_run_config(recipe):
     for job, assets in JOBS.items():
         names = {asset.key.to_user_string() for asset in assets}
         ops = {name: op for name, op in config["ops"].items() if name in names}
+        check_config({"ops": {name: op for name, op in ops.items() if name != "raw"}})
         assert dg.validate_run_config(defs.resolve_job_def(job), config | {"ops": ops})
         known |= names
     assert set(config["ops"]) <= known
@@ -120,3 +131,15 @@ def test_the_readme_shows_only_commands_that_exist():
     targets = set(re.findall(r"^make (\w+)", readme, flags=re.MULTILINE))
     makefile = (SQL.resolve().parent / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
+
+
+def test_a_run_says_which_settings_of_the_last_run_it_leaves_at_their_defaults(warehouse, tmp_path, capsys):
+    source = tmp_path / "t.txt"
+    source.write_text("A text that is read and cleaned.")
+    ops = {"raw": {"sources": [{"name": "t", "path": str(source)}]}, "cleaned": {"boilerplate_lines": False}}
+    materialize_unchecked(warehouse, ops, ["raw", "cleaned", "deduped"])
+    keys = selected_assets(None)
+    tell_what_is_not_repeated({"ops": {}}, warehouse, keys)
+    assert "with the defaults now: cleaned (boilerplate_lines). Give --recipe" in capsys.readouterr().err
+    tell_what_is_not_repeated({"ops": {"cleaned": {}}}, warehouse, keys)
+    assert capsys.readouterr().err == ""

@@ -51,6 +51,10 @@ def said(warehouse, *arguments):
     return CliRunner().invoke(app, ["override", *arguments, "--database", str(warehouse.path)])
 
 
+def path_of(warehouse, record):
+    return CliRunner().invoke(app, ["trace", record, "--database", str(warehouse.path)]).stdout
+
+
 def kept(warehouse, stage="filtered"):
     return set(warehouse.query(f"select source_record_id as id from {stage}.records")["id"])
 
@@ -64,8 +68,14 @@ def test_a_verdict_holds_from_the_next_run_on_and_can_be_taken_back(warehouse, c
     for arguments in (["short", "keep"], ["fine", "drop"]):
         result = said(warehouse, *arguments, "--reason", "so says the editor", "--by", "the editor")
         assert result.exit_code == 0, result.output
+        assert f"(texts: {arguments[0]})" in result.stdout
+    waits = "A person's verdict on it waits for the next `curate run`"
+    assert waits in path_of(warehouse, "fine")
+    assert waits not in path_of(warehouse, "copy")
+    warehouse.release_run()
 
     materialize_unchecked(warehouse, corpus, STAGES)
+    assert waits not in path_of(warehouse, "fine") + path_of(warehouse, "short")
     assert kept(warehouse) == before - {"fine"} | {"short"}
     assert "fine" not in kept(warehouse, "cleaned")
     verdicts = warehouse.query(
@@ -148,9 +158,9 @@ def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "told", "code"),
     [
-        (["nobody", "drop", "--reason", "x"], "No record has the id 'nobody'", 1),
-        (["fine", "burn", "--reason", "x"], "'burn' is no verdict; choose keep, drop or none.", 1),
-        (["fine", "drop"], "A verdict needs a reason", 1),
+        (["nobody", "drop", "--reason", "x"], "No record has the id 'nobody'", 3),
+        (["fine", "burn", "--reason", "x"], "'burn' is no verdict; choose keep, drop or none.", 2),
+        (["fine", "drop"], "A verdict needs a reason", 2),
         (["fine"], "say what is to become of the record", 2),
     ],
 )

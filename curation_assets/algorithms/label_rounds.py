@@ -103,12 +103,12 @@ def should_stop(
         if model.low >= experts.value - margin and model.n >= LEAST_EVALUATED:
             return Stop(
                 "parity",
-                f"The model agrees with the experts as well as they do with each other: kappa {_shown(model)} against "
+                f"The model agrees with single experts as well as they do with each other: kappa {_shown(model)} against "
                 f"{_shown(experts)}, and its interval ends at most {margin:.2f} below theirs.",
             )
         almost = (
-            f"The kappa of the model, {_shown(model)}, has reached that of the experts, {_shown(experts)}, but its interval ends "
-            f"more than {margin:.2f} below it, or fewer than {LEAST_EVALUATED} items evaluate: too few to tell."
+            f"The model's kappa with single experts, {_shown(model)}, has reached that of the experts with each other, {_shown(experts)}, "
+            f"but its interval ends more than {margin:.2f} below it, or fewer than {LEAST_EVALUATED} items evaluate: too few to tell."
         )
     else:
         almost = f"Model-expert kappa is {_shown(model)}, expert-expert kappa {_shown(experts)}."

@@ -171,6 +171,8 @@ def import_(
         "rows are rejected": len(done.rejected),
     }
     print("\n".join(f"{count:,} {what}" for what, count in told.items() if count or what == "labels are new"))
+    if done.empty and not (done.added or done.known or done.rejected):
+        print(f"No row of {file} has a value in `label`: is it the file that was filled in?", file=sys.stderr)
     for row, reason in done.rejected[:REASONS_SHOWN]:
         print(f"  row {row.number}: {reason}", file=sys.stderr)
     if done.rejected:

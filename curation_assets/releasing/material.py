@@ -14,7 +14,7 @@ from curation_assets.readers.files import SUFFIXES
 from curation_assets.readers.kinds import CONVERSATIONS, Conversation, canonical_text, conversation
 from curation_assets.releasing.formats import Releasable, repaired
 from curation_assets.tables import SQL, tables
-from curation_assets.warehouse import Spool, StaleError, Warehouse
+from curation_assets.warehouse import OVERRIDES, Spool, StaleError, Warehouse
 
 MADE_OF = (
     "raw",
@@ -77,10 +77,16 @@ def ask(warehouse: Warehouse, question: str, **params: Any) -> pl.DataFrame:
 def facts(warehouse: Warehouse) -> Facts:
     """All that is told of a release.
 
-    Raises StaleError where the curated set is missing, or a stage before it or before one of those has run since, or records were erased.
+    Raises StaleError where the curated set is missing, or a stage before it or before one of those has run since, records were erased,
+    or the set holds a record that a person has dropped.
     """
     if not warehouse.has_table("curated_set.records"):
         raise StaleError("There is no curated set to release yet. `curate run` makes one.")
+    if warehouse.has_table(OVERRIDES) and len(refused := ask(warehouse, "members_dropped_by_hand")):
+        raise StaleError(
+            f"The curated set still holds {len(refused):,} records that a person has dropped since it was built, such as "
+            f"{refused['source_record_id'][0]} of {refused['source'][0]}. `curate run` (with your --recipe) takes them out; then release."
+        )
     stages = {row.pop("stage"): row for row in ask(warehouse, "stages").iter_rows(named=True)}
     for name, row in stages.items():
         if row["is_out_of_date"] and name in MADE_OF:

@@ -11,7 +11,7 @@ from conftest import materialize
 from small_language_models import CHATML
 from typer.testing import CliRunner
 
-from curation_assets import audit
+from curation_assets import audit, overrides
 from curation_assets.algorithms.splits import assign
 from curation_assets.cli import app
 from curation_assets.definitions import ASSETS, LABEL_ASSETS
@@ -315,6 +315,10 @@ def test_a_release_is_refused_with_a_reason_and_leaves_nothing(copy, tmp_path):
     assert "no record of the curated set has a field 'nothing'" in why(make(copy, group_field="nothing"))
     assert "sum to less than 1" in why(make(copy, validation_share=0.6, test_share=0.6))
     assert "cannot be loaded" in why(make(copy, chat_template=str(tmp_path / "no tokenizer")))
+    member = copy.value("select min(record_id) from curated_set.records")
+    overrides.enter(copy, [overrides.Entry(member, "drop", "not this one")], "the editor")
+    assert "holds 1 records that a person has dropped" in why(make(copy))
+    overrides.enter(copy, [overrides.Entry(member, "none", "after all")], "the editor")
     with copy.transaction("filtered", "a later run") as commit:
         commit.connection.execute(
             "insert into ledger.runs select * replace (now() + interval 1 day as finished_at) from ledger.runs where stage = 'filtered'"
