@@ -16,6 +16,8 @@ class WarehouseResource(dg.ConfigurableResource):
     )
     memory_limit: str = Field(default=MEMORY_LIMIT, description="Memory DuckDB may use before it spills to disk.")
 
+    threads: int | None = Field(default=None, ge=1, description="Threads of DuckDB. Default: one a core.")
+
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
         """The warehouse of this configuration."""
-        return Warehouse(self.database, self.memory_limit)
+        return Warehouse(self.database, self.memory_limit, self.threads)

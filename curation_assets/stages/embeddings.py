@@ -79,12 +79,9 @@ def embeddings(
     """
     started = warehouse.begin()
     if not warehouse.rows("filtered.records"):
-        if not warehouse.rows("raw.records"):
-            raise dg.Failure(
-                "No record has been read. raw.rejects has what could not be, with the reason; else the files are empty."
-            )
         raise dg.Failure(
-            "No record is left to embed. `curate funnel` shows which rule dropped how many; loosen it in filtered's config."
+            "No record is left to embed. `curate funnel` shows how many were read (`raw.rejects` has what could not be, with the reason) "
+            "and which rule dropped how many; loosen it in filtered's config."
         )
     embedder = SentenceTransformerEmbedder(config.model, config.max_chunks)
     chosen = choose_precision(warehouse, embedder, config.precision)
