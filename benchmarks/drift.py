@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from scipy.stats import beta
+from vectors import CACHE
 
 from curation_assets import drift_looks
 from curation_assets.algorithms import drift, label_classifier
@@ -266,7 +267,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=1_000, help="records of a batch")
     parser.add_argument("--period", choices=["half", "quarter"], default="half")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing more after so long")
-    parser.add_argument("--results", type=Path, default=Path("/tmp/curation-assets-benchmarks/drift.jsonl"))
+    parser.add_argument("--results", type=Path, default=CACHE / "drift.jsonl")
     options = parser.parse_args(arguments)
     started, found = time.monotonic(), measured(options.results)
     for name, database in (one.split("=", 1) for one in options.set):
