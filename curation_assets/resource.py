@@ -1,14 +1,15 @@
 """The warehouse as the resource of Dagster's graph: what a run config may say about it."""
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
 from curation_assets.home import default_database
 from curation_assets.warehouse import MEMORY_LIMIT, Warehouse
 
 
-class WarehouseResource(dg.ConfigurableResource):
-    """Makes the Warehouse that assets, checks and sensors are handed."""
+class WarehouseResource(DuckDBResource):
+    """Makes the Warehouse that assets, checks and sensors are handed: a DuckDBResource with a lock, a sure close and whole commits."""
 
     database: str = Field(
         default_factory=default_database,
@@ -16,8 +17,6 @@ class WarehouseResource(dg.ConfigurableResource):
     )
     memory_limit: str = Field(default=MEMORY_LIMIT, description="Memory DuckDB may use before it spills to disk.")
 
-    threads: int | None = Field(default=None, ge=1, description="Threads of DuckDB. Default: one a core.")
-
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
         """The warehouse of this configuration."""
-        return Warehouse(self.database, self.memory_limit, self.threads)
+        return Warehouse(self.database, self.memory_limit, tuple((self.connection_config or {}).items()))

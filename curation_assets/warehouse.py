@@ -104,8 +104,8 @@ class Warehouse:
     """Path of the DuckDB file. Default: $CURATION_DATABASE, else data/curation.duckdb."""
     memory_limit: str = MEMORY_LIMIT
     """Memory DuckDB may use before it spills to disk."""
-    threads: int | None = None
-    """Threads of DuckDB. Default: one a core."""
+    connection_config: tuple[tuple[str, Any], ...] = ()
+    """Further settings of DuckDB and their values, such as threads."""
 
     @property
     def path(self) -> Path:
@@ -134,8 +134,7 @@ class Warehouse:
         self._refuse_other_files()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder)}
-        if self.threads:
-            settings["threads"] = self.threads
+        settings |= dict(self.connection_config)
         with self._lock():
             connection = duckdb.connect(str(self.path), read_only=read_only, config=settings)
             try:
@@ -243,8 +242,7 @@ class Warehouse:
         does not overwrite the blocks it frees, so deleting rows would leave them there). Others wait meanwhile.
         """
         settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder)}
-        if self.threads:
-            settings["threads"] = self.threads
+        settings |= dict(self.connection_config)
         with self._lock():
             with duckdb.connect(str(self.path), config=settings) as connection:
                 connection.execute("checkpoint")  # the log of the old file must not be replayed over the new one

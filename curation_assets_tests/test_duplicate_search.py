@@ -177,7 +177,9 @@ def test_survivors_are_chosen_as_declared_and_the_order_of_records_plays_no_part
     )
     results = []
     for name in ("one", "other"):
-        warehouse = Warehouse(database=str(tmp_path / f"{name}.duckdb"), threads=1 if name == "one" else 2)
+        warehouse = Warehouse(
+            database=str(tmp_path / f"{name}.duckdb"), connection_config=(("threads", 1 if name == "one" else 2),)
+        )
         rows = list(enumerate(TEXTS))
         random.Random(name).shuffle(rows)
         hold(warehouse, rows)
