@@ -39,7 +39,7 @@ class LexicalVectorsConfig(dg.Config):
     dimensions: int = Field(
         default=lexical.DIMENSIONS,
         ge=1,
-        description="Directions kept. 100 to 300 made no difference beyond chance on labelled titles.",
+        description="Directions kept. 100, 200 and 300 gave kappas of .887, .900 and .880 on one draw of titles.",
     )
     seed: int = Field(default=0, description="Seed of the sample the basis is fitted on, and of its decomposition.")
 
