@@ -42,6 +42,15 @@ from curation_assets.tables import tables
 
 MOST_CHARS = 300_000
 ROUNDS = 3
+DATATROVES = {
+    "min_alpha_token_ratio": 0.8,
+    "datatrove_max_top_2gram_char_ratio": 0.2,
+    "datatrove_max_top_3gram_char_ratio": 0.18,
+    "datatrove_max_top_4gram_char_ratio": 0.16,
+    "datatrove_min_c4_sentences": 5,
+}
+"""The settings that switch DataTrove's readings on."""
+
 NGRAMS = {2: 0.2, 3: 0.18, 4: 0.16, 5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1}
 
 
@@ -125,16 +134,17 @@ def datatrove_filters() -> dict[str, Callable[[str], bool]]:
     }
     for n, bound in NGRAMS.items():
         grams = "top_n_grams" if n <= 4 else "dup_n_grams"
-        rules[f"max_{'top' if n <= 4 else 'duplicate'}_{n}gram_char_ratio"] = alone(
-            GopherRepetitionFilter, repetition, **{grams: ((n, bound),)}
-        )
+        one = alone(GopherRepetitionFilter, repetition, **{grams: ((n, bound),)})
+        rules[f"max_{'top' if n <= 4 else 'duplicate'}_{n}gram_char_ratio"] = one
+        if n <= 4:
+            rules[f"datatrove_max_top_{n}gram_char_ratio"] = one
     return {
         **rules,
         "min_terminal_punctuation_line_ratio": alone(FineWebQualityFilter, fineweb, line_punct_thr=0.12),
         "max_short_line_ratio": alone(FineWebQualityFilter, fineweb, short_line_thr=0.67),
         "max_duplicate_line_char_ratio": alone(FineWebQualityFilter, fineweb, char_duplicates_ratio=0.01),
         "max_newline_word_ratio": alone(FineWebQualityFilter, fineweb, new_line_ratio=0.3),
-        "min_c4_sentences": alone(C4QualityFilter, c4, min_num_sentences=5),
+        "datatrove_min_c4_sentences": alone(C4QualityFilter, c4, min_num_sentences=5),
         "max_lorem_ipsum_lines": alone(C4QualityFilter, c4, filter_lorem_ipsum=True),
         "max_curly_bracket_lines": alone(C4QualityFilter, c4, filter_curly_bracket=True),
     }
@@ -165,11 +175,11 @@ def signals_of_both(texts: pl.Series) -> pl.DataFrame:
 
 
 def our_verdicts(texts: pl.Series) -> dict[str, np.ndarray]:
-    """Rule -> whether we keep each text, at DataTrove's thresholds; C4 with its 3 words a line and 5 sentences."""
-    signals = our_signals(texts).with_columns(c4_lines(texts, min_words=3)["c4_sentences"])
+    """Rule -> whether we keep each text, at DataTrove's thresholds."""
+    signals = our_signals(texts)
     with duckdb.connect() as connection:
-        params = RuleSettings(rule_sets=list(RULE_SETS), min_alpha_token_ratio=0.8, min_c4_sentences=5).rule_params()
-        rules = connection.sql(tables()["filtered.rules"].sql, params=params).pl()
+        settings = RuleSettings(rule_sets=list(RULE_SETS), **DATATROVES)
+        rules = connection.sql(tables()["filtered.rules"].sql, params=settings.rule_params()).pl()
     named = {}
     for setting, signal, at_least, at_most in rules.select("setting", "signal", "at_least", "at_most").iter_rows():
         if signal in signals.columns:

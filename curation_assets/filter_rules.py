@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 """Code version of the stage."""
 
 RULE_SETS = (
@@ -82,7 +82,11 @@ class RuleSettings(BaseModel):
     max_benchmark_coverage: float | None = _threshold(0.5, "max_benchmark_coverage")
     min_language_score: float | None = _threshold(0.65, "min_language_score")
     min_alpha_token_ratio: float | None = _threshold(None, "min_alpha_token_ratio")
+    datatrove_max_top_2gram_char_ratio: float | None = _threshold(None, "datatrove_max_top_2gram_char_ratio")
+    datatrove_max_top_3gram_char_ratio: float | None = _threshold(None, "datatrove_max_top_3gram_char_ratio")
+    datatrove_max_top_4gram_char_ratio: float | None = _threshold(None, "datatrove_max_top_4gram_char_ratio")
     min_c4_sentences: int | None = _threshold(3, "min_c4_sentences")
+    datatrove_min_c4_sentences: int | None = _threshold(None, "datatrove_min_c4_sentences")
     max_lorem_ipsum_lines: int | None = _threshold(0, "max_lorem_ipsum_lines")
     max_curly_bracket_lines: int | None = _threshold(0, "max_curly_bracket_lines")
     max_c4_dropped_line_ratio: float | None = _threshold(None, "max_c4_dropped_line_ratio")

@@ -1,12 +1,15 @@
 """How much of a text repeats itself: Gopher's n-gram repetition ratios, from the hashes of its tokens.
 
-Here: the nine ratios over runs of tokens (Rae et al. 2021, arXiv 2112.11446, table A1), as DataTrove computes them.
+Here: the nine ratios over runs of tokens (Rae et al. 2021, arXiv 2112.11446, table A1), three of them in two readings.
 Texts come in by `token_signals.py`. Repeated lines and paragraphs are in `surface_signals.py`, the thresholds
 in `rules.sql`.
 
 `top_{2,3,4}gram_token_ratio`: the characters of the most frequent run of n tokens (joined by spaces), times how often it
-occurs, over those of the text. Zero if no run occurs twice: DataTrove then takes the first run, which in a text of three
-words is most of it. Of equally frequent runs the first counts. Copies may overlap ("no no no"), so it can exceed 1.
+occurs, over those of the text. Zero if no run occurs twice. Of equally frequent runs the first counts. Copies may overlap
+("no no no"), so it can exceed 1.
+
+`datatrove_top_{2,3,4}gram_token_ratio`: the same as DataTrove computes it: if no run occurs twice it takes the first one,
+which in a text of three words is most of it.
 
 `duplicate_{5..10}gram_token_ratio`: walk the tokens; where the next n occurred before, add their characters (without
 spaces) and step over them; else remember them and step one token on; over the characters of the text.
@@ -24,7 +27,11 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 """n of the ratios that look at all runs of n words that occurred before."""
 
-COLUMNS = (*(f"top_{n}gram_token_ratio" for n in TOP), *(f"duplicate_{n}gram_token_ratio" for n in DUPLICATE))
+COLUMNS = (
+    *(f"top_{n}gram_token_ratio" for n in TOP),
+    *(f"duplicate_{n}gram_token_ratio" for n in DUPLICATE),
+    *(f"datatrove_top_{n}gram_token_ratio" for n in TOP),
+)
 """The ratios, in order."""
 
 # Odd 64-bit multipliers without structure: the finaliser of splitmix64.
@@ -64,7 +71,7 @@ def ngram_ratios(
     wanted: int,
     ratios: np.ndarray,
 ) -> int:
-    """Fill `ratios` (float64[9], `COLUMNS`) of one text from the hash and the characters of each token, which are overwritten.
+    """Fill `ratios` (float64[12], `COLUMNS`) of one text from the hash and the characters of each token, which are overwritten.
 
     keys, stamps, counts: one hash table for all texts, of a power of two at least twice the tokens: a slot is taken only
     if its stamp is that of this text and this n, so nothing is ever cleared. wanted: bit n is set for the n to measure, the
@@ -95,12 +102,14 @@ def ngram_ratios(
                     keys[slot], stamps[slot], counts[slot] = gram_hashes[w], stamp, 0
                 counts[slot] += 1
                 best_count = max(best_count, counts[slot])
-            if best_count > 1:
-                for w in range(grams):
-                    slot = slot_of(keys, stamps, mask, gram_hashes[w], stamp)
-                    if counts[slot] == best_count:
-                        ratios[n - 2] = (gram_chars[w] + n - 1) * best_count / text_chars
-                        break
+            for w in range(grams):
+                slot = slot_of(keys, stamps, mask, gram_hashes[w], stamp)
+                if counts[slot] == best_count:
+                    ratio = (gram_chars[w] + n - 1) * best_count / text_chars
+                    ratios[9 + n - 2] = ratio
+                    if best_count > 1:
+                        ratios[n - 2] = ratio
+                    break
         else:
             duplicate_chars = 0
             w = 0

@@ -49,7 +49,7 @@ _HASHES = types.Array(types.uint64, 1, "C", readonly=True)
 
 
 def token_signals(texts: pl.Series | pa.Array | pa.ChunkedArray) -> pl.DataFrame:
-    """Return one row per text, in order: four Int64 counts, five Float64 ratios, eleven of repetition: `COLUMNS`.
+    """Return one row per text, in order: four Int64 counts, five Float64 ratios, fourteen of repetition: `COLUMNS`.
 
     `tokens`: words and punctuation marks. `word_tokens`: those with anything but punctuation. `stop_word_tokens`: how
     many of Gopher's eight stop words occur, in lower case. `sentences`: runs of tokens up to a sentence terminal and the
@@ -163,9 +163,9 @@ def _token_signals(
     units: np.ndarray,
     stop_words: np.ndarray,
 ) -> np.ndarray:
-    """All signals of all texts; float64[n, 20] in the order of `COLUMNS`."""
+    """All signals of all texts; float64[n, 23] in the order of `COLUMNS`."""
     n_texts = len(offsets) - 1
-    values = np.zeros((n_texts, 20))
+    values = np.zeros((n_texts, 23))
     most = np.int64(1)
     for i in range(n_texts):
         most = max(most, offsets[i + 1] - offsets[i] + 1)
@@ -174,7 +174,7 @@ def _token_signals(
     suffixes = np.empty(most, np.int64)
     token_hashes = np.empty(most, np.uint64)
     token_chars = np.empty(most, np.int64)
-    of_words = np.zeros(9)
+    of_words = np.zeros(12)
     capacity = np.int64(16)
     gram_keys = np.empty(capacity, np.uint64)
     gram_stamps = np.zeros(capacity, np.int64)
@@ -233,13 +233,13 @@ def _token_signals(
             gram_stamps = np.zeros(capacity, np.int64)
             gram_counts = np.empty(capacity, np.int64)
         stamp = ngram_ratios(
-            token_hashes, token_chars, n_tokens, n_points, gram_keys, gram_stamps, gram_counts, stamp, _ALL, row[9:18]
+            token_hashes, token_chars, n_tokens, n_points, gram_keys, gram_stamps, gram_counts, stamp, _ALL, row[9:21]
         )
         n_spans = _spans(text, flags, token_hashes, token_chars)
         stamp = ngram_ratios(
             token_hashes, token_chars, n_spans, n_points, gram_keys, gram_stamps, gram_counts, stamp, _2_AND_5, of_words
         )
-        row[18], row[19] = of_words[0], of_words[3]
+        row[21], row[22] = of_words[0], of_words[3]
     return values
 
 

@@ -48,19 +48,24 @@ SHORT_LINE_WORDS = 10
 """RefinedWeb: a line of navigation has at most so many words."""
 
 
+PAPER_WORDS = 3
+"""C4's paper, and DataTrove with it: a line has at least so many words; the reference code that made the corpus asks for 5."""
+
+
 def c4_lines(texts: pl.Series, min_words: int = 5, max_word_chars: int = 1000) -> pl.DataFrame:
     r"""Apply C4's line rules (Raffel et al. 2020, section 2.2; the reference code's c4_utils.py); one row per text, in order.
 
     A line goes if a word has more than `max_word_chars` characters, if it does not end in one of `END_MARKS` or ends in
-    an ellipsis, if it has fewer than `min_words` words (5 in the reference code, 3 in the paper), or if it has the word
+    an ellipsis, if it has fewer than `min_words` words (5 in the reference code, `PAPER_WORDS` in the paper), or if it has the word
     javascript or one of `POLICY_PHRASES`. Citations like [3] and [edit] are taken out of the others.
 
-    Columns: `text`, what is left, a line each; `c4_sentences`, sentences in it; `c4_dropped_line_ratio`, share of the
-    lines with text that go, null without any; `lorem_ipsum_lines` and `curly_bracket_lines`, how many of the lines that
+    Columns: `text`, what is left, a line each; `c4_sentences`, sentences in it; `datatrove_c4_sentences`, sentences with
+    `PAPER_WORDS` instead of `min_words`; `c4_dropped_line_ratio`, share of the lines with text that go, null without any;
+    `lorem_ipsum_lines` and `curly_bracket_lines`, how many of the lines that
     pass the first three rules have "lorem ipsum" or "{": C4 drops the page of a single one.
 
     >>> c4_lines(pl.Series(["Home | About\nThe tower was built in 1889 for a fair.[2]"])).row(0)[:3]
-    ('The tower was built in 1889 for a fair.', 1, 0.5)
+    ('The tower was built in 1889 for a fair.', 1, 1)
     """
     lines = (
         pl.DataFrame({"row": pl.int_range(len(texts), eager=True), "line": texts})
@@ -78,9 +83,9 @@ def c4_lines(texts: pl.Series, min_words: int = 5, max_word_chars: int = 1000) -
         line=pl.when(line.str.contains("[", literal=True)).then(line.str.replace_all(CITATION, "")).otherwise(line),
     )  # fmt: skip
     ends = pl.any_horizontal([line.str.ends_with(mark) for mark in END_MARKS]) & ~line.str.ends_with("...")
-    is_sentence = ends & (pl.col("words") >= min_words) & ~pl.col("has_long_word")
-    lines = lines.with_columns(is_sentence=is_sentence)
-    held = lines.filter("is_sentence").with_columns(
+    is_sentence = ends & (pl.col("words") >= min(min_words, PAPER_WORDS)) & ~pl.col("has_long_word")
+    held = lines.filter(is_sentence).with_columns(
+        is_long=pl.col("words") >= min_words,
         is_lorem=line.str.contains_any(["lorem ipsum"], ascii_case_insensitive=True),
         is_bracket=line.str.contains("{", literal=True),
         is_policy=line.str.contains_any(["javascript", *POLICY_PHRASES], ascii_case_insensitive=True),
@@ -91,20 +96,26 @@ def c4_lines(texts: pl.Series, min_words: int = 5, max_word_chars: int = 1000) -
     return (
         rows.join(lines.group_by("row").agg(all_lines=pl.len()), on="row", how="left", maintain_order="left")
         .join(
-            held.group_by("row").agg(
+            held.filter("is_long")
+            .group_by("row")
+            .agg(
                 lorem_ipsum_lines=pl.col("is_lorem").sum(), curly_bracket_lines=pl.col("is_bracket").sum()
             ),
             on="row", how="left", maintain_order="left",
         )
         .join(
             kept.group_by("row", maintain_order=True).agg(
-                text=line.str.join("\n"), kept_lines=pl.len(), c4_sentences=pl.col("sentences").sum()
+                text=line.filter("is_long").str.join("\n"),
+                kept_lines=pl.col("is_long").sum(),
+                c4_sentences=pl.col("sentences").filter("is_long").sum(),
+                datatrove_c4_sentences=pl.col("sentences").filter(pl.col("words") >= PAPER_WORDS).sum(),
             ),
             on="row", how="left", maintain_order="left",
         )
         .select(
             text=pl.col("text").fill_null("").str.strip_chars(),
             c4_sentences=pl.col("c4_sentences").fill_null(0).cast(pl.Int64),
+            datatrove_c4_sentences=pl.col("datatrove_c4_sentences").fill_null(0).cast(pl.Int64),
             c4_dropped_line_ratio=1 - pl.col("kept_lines").fill_null(0) / pl.col("all_lines"),
             lorem_ipsum_lines=pl.col("lorem_ipsum_lines").fill_null(0).cast(pl.Int64),
             curly_bracket_lines=pl.col("curly_bracket_lines").fill_null(0).cast(pl.Int64),

@@ -70,16 +70,17 @@ def plain(text: str) -> dict[str, float | None]:
     }
     row |= {f"top_{n}gram_token_ratio": top(found, n, text) for n in TOP}
     row |= {f"duplicate_{n}gram_token_ratio": duplicate(found, n, text) for n in DUPLICATE}
+    row |= {f"datatrove_top_{n}gram_token_ratio": top(found, n, text, least=1) for n in TOP}
     return row | {
         "top_2gram_char_ratio": top(text.split(), 2, text),
         "duplicate_5gram_char_ratio": duplicate(text.split(), 5, text),
     }
 
 
-def top(found: list[str], n: int, text: str) -> float:
+def top(found: list[str], n: int, text: str, least: int = 2) -> float:
     counts = Counter(tuple(found[i : i + n]) for i in range(len(found) - n + 1))
     gram, count = counts.most_common(1)[0] if counts else ((), 0)
-    return len(" ".join(gram)) * count / len(text) if count > 1 else 0.0
+    return len(" ".join(gram)) * count / len(text) if count >= least else 0.0
 
 
 def duplicate(found: list[str], n: int, text: str) -> float:
@@ -137,7 +138,9 @@ def test_sentences_end_at_terminal_marks_of_any_script():
 
 def test_a_text_that_says_nothing_twice_has_zeros_however_short():
     measured = token_signals(pl.Series(["go to bed", "one", "", "   "]))
-    assert measured.select(REPETITION).sum_horizontal().to_list() == [0, 0, 0, 0]
+    datatroves = [f"datatrove_top_{n}gram_token_ratio" for n in TOP]
+    assert measured.select(set(REPETITION) - set(datatroves)).sum_horizontal().to_list() == [0, 0, 0, 0]
+    assert measured.select(datatroves).rows() == [(5 / 9, 1, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0)]
     assert measured["alpha_token_ratio"].to_list() == [1, 1, None, None]
 
 

@@ -248,6 +248,18 @@ def test_rules_that_are_off_by_default_are_there_to_be_switched_on():
     assert "datatrove_min_alpha_token_ratio" in dropped_by(connection, min_alpha_token_ratio=0.8)[3]
 
 
+def test_datatroves_readings_are_there_to_be_switched_on():
+    short = "Nothing occurs twice here."
+    lines = "It rained hard.\n" * 5
+    connection = measured([PROSE, short, lines, PROSE, PROSE])
+    readings = {f"datatrove_max_top_{n}gram_char_ratio": bound for n, bound in ((2, 0.2), (3, 0.18), (4, 0.16))}
+    assert readings.keys().isdisjoint(dropped_by(connection, rule_sets=["gopher_repetition"]).get(1, set()))
+    assert dropped_by(connection, rule_sets=["gopher_repetition"], **readings)[1] == set(readings)
+    assert "c4_min_sentences" in dropped_by(connection, rule_sets=["c4"])[2]
+    of_the_paper = {"min_c4_sentences": None, "datatrove_min_c4_sentences": 5}
+    assert dropped_by(connection, rule_sets=["c4"], **of_the_paper).keys() == {1}
+
+
 def test_short_texts_and_conversations_are_not_held_to_the_form_of_a_document():
     reviews = ["재미있어요 ㅋㅋㅋ", "so so...", "10/10 !!!", "One Of The Best Films Of The Year", "#best"]
     question = "Name three public figures who support renewable energy.\nThree public figures who support renewable energy are A, B and C."

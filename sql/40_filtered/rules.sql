@@ -38,7 +38,11 @@
 -- $max_benchmark_coverage: greatest share of a benchmark item's word n-grams that a record may hold (ours .5; PaLM counts an item as contaminated from .7); what is paraphrased or translated holds none
 -- $max_newline_word_ratio: most newlines per token (FineWeb .3)
 -- $min_alpha_token_ratio: least share of tokens with a letter where punctuation marks are tokens, as DataTrove reads Gopher's .8; null (off) by default
--- $min_c4_sentences: fewest sentences in the lines that C4's line rules keep (reference code 3; paper and DataTrove 5)
+-- $datatrove_max_top_2gram_char_ratio: greatest share of characters in the most frequent run of 2 words, or in the first if none occurs twice, as DataTrove reads Gopher's .2; null (off) by default
+-- $datatrove_max_top_3gram_char_ratio: of 3 words, as DataTrove reads Gopher's .18; null (off) by default
+-- $datatrove_max_top_4gram_char_ratio: of 4 words, as DataTrove reads Gopher's .16; null (off) by default
+-- $min_c4_sentences: fewest sentences in the lines that C4's line rules keep (its reference code 3)
+-- $datatrove_min_c4_sentences: the same where lines of 3 words may stay, as in C4's paper and DataTrove (5 in both); null (off) by default
 -- $max_lorem_ipsum_lines: most lines with "lorem ipsum" (C4 0)
 -- $max_curly_bracket_lines: most lines with a curly bracket (C4 0)
 -- $max_c4_dropped_line_ratio: greatest share of lines that C4's line rules drop; null (off) by default, C4 drops the lines
@@ -148,9 +152,20 @@ with every_rule(rule, rule_set, setting, signal, at_least, at_most, scripts, lan
 
     ('datatrove_min_alpha_token_ratio', 'gopher_quality', 'min_alpha_token_ratio', 'alpha_token_ratio', $min_alpha_token_ratio, null,
       null, null, ['document', 'html'], false, 'Tokens without letters are punctuation, tables, scores or prices.'),
+    ('datatrove_max_top_2gram_char_ratio', 'gopher_repetition', 'datatrove_max_top_2gram_char_ratio', 'datatrove_top_2gram_token_ratio',
+      null, $datatrove_max_top_2gram_char_ratio,
+      null, null, ['document', 'html'], false, 'One pair of words makes up much of the text.'),
+    ('datatrove_max_top_3gram_char_ratio', 'gopher_repetition', 'datatrove_max_top_3gram_char_ratio', 'datatrove_top_3gram_token_ratio',
+      null, $datatrove_max_top_3gram_char_ratio,
+      null, null, ['document', 'html'], false, 'One run of 3 words makes up much of the text.'),
+    ('datatrove_max_top_4gram_char_ratio', 'gopher_repetition', 'datatrove_max_top_4gram_char_ratio', 'datatrove_top_4gram_token_ratio',
+      null, $datatrove_max_top_4gram_char_ratio,
+      null, null, ['document', 'html'], false, 'One run of 4 words makes up much of the text.'),
 
     -- C4's lines end in Latin punctuation and its phrases are English.
     ('c4_min_sentences', 'c4', 'min_c4_sentences', 'c4_sentences', $min_c4_sentences, null,
+      ['Latin'], ['en', 'und'], ['document', 'html'], false, 'Hardly a line of the page is a sentence.'),
+    ('datatrove_min_c4_sentences', 'c4', 'datatrove_min_c4_sentences', 'datatrove_c4_sentences', $datatrove_min_c4_sentences, null,
       ['Latin'], ['en', 'und'], ['document', 'html'], false, 'Hardly a line of the page is a sentence.'),
     ('c4_max_lorem_ipsum_lines', 'c4', 'max_lorem_ipsum_lines', 'lorem_ipsum_lines', null, $max_lorem_ipsum_lines,
       null, null, ['document', 'html'], true, 'A page with filler text is not finished.'),

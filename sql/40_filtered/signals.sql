@@ -13,7 +13,7 @@
 -- terminal of a line its end is that of the file, as DataTrove has it: a line that ends in a space ends in no mark.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
 -- judges a null. So are signals of languages a text is not in and of turns it does not have.
--- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, letters, digits, punctuation, upper_case, newlines, hashes, exclamations, ellipses, urls, split_words, word_chars, alpha_words, capitalized_words, different_words, function_words, stop_words, lines, line_chars, bullet_lines, ellipsis_lines, short_lines, closed_lines, terminal_mark_lines, different_lines, different_line_chars, paragraphs, paragraph_chars, different_paragraphs, different_paragraph_chars, c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
+-- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, datatrove_top_2gram_token_ratio, datatrove_top_3gram_token_ratio, datatrove_top_4gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, letters, digits, punctuation, upper_case, newlines, hashes, exclamations, ellipses, urls, split_words, word_chars, alpha_words, capitalized_words, different_words, function_words, stop_words, lines, line_chars, bullet_lines, ellipsis_lines, short_lines, closed_lines, terminal_mark_lines, different_lines, different_line_chars, paragraphs, paragraph_chars, different_paragraphs, different_paragraph_chars, c4_sentences, datatrove_c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
 
 with counted as (
   -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
@@ -106,6 +106,9 @@ measured as (
     duplicate_8gram_token_ratio,
     duplicate_9gram_token_ratio,
     duplicate_10gram_token_ratio,
+    datatrove_top_2gram_token_ratio,
+    datatrove_top_3gram_token_ratio,
+    datatrove_top_4gram_token_ratio,
     top_2gram_char_ratio,
     duplicate_5gram_char_ratio,
     different_words / nullif(split_words, 0) as unique_word_ratio,
@@ -126,6 +129,7 @@ measured as (
     alpha_token_ratio,
     newline_token_ratio,
     c4_sentences,
+    datatrove_c4_sentences,
     c4_dropped_line_ratio,
     lorem_ipsum_lines,
     curly_bracket_lines,
@@ -179,6 +183,9 @@ select
   duplicate_8gram_token_ratio,  -- the same for 8 tokens
   duplicate_9gram_token_ratio,  -- the same for 9 tokens
   duplicate_10gram_token_ratio,  -- the same for 10 tokens
+  datatrove_top_2gram_token_ratio,  -- as top_2gram_token_ratio; if no run occurs twice, the share of the first, not zero
+  datatrove_top_3gram_token_ratio,  -- the same for 3 tokens
+  datatrove_top_4gram_token_ratio,  -- the same for 4 tokens
   top_2gram_char_ratio,  -- share of characters in the most frequent run of 2 words between spaces; the judge reads it
   duplicate_5gram_char_ratio,  -- share of characters in runs of 5 words between spaces that occurred before; the same
   unique_word_ratio,  -- different words (in lower case) per word; falls with length
@@ -198,7 +205,8 @@ select
   ellipsis_token_ratio,  -- ellipses ('...' or '…') per token
   alpha_token_ratio,  -- share of tokens with a letter; punctuation marks count as tokens without one
   newline_token_ratio,  -- newline characters per token
-  c4_sentences,  -- sentences in the lines that C4's line rules keep
+  c4_sentences,  -- sentences in the lines that C4's line rules keep, of 5 words or more as in its reference code
+  datatrove_c4_sentences,  -- the same, lines of 3 or 4 words among them as in its paper
   c4_dropped_line_ratio,  -- share of lines that C4's line rules drop
   lorem_ipsum_lines,  -- lines of prose with "lorem ipsum"
   curly_bracket_lines,  -- lines of prose with '{'
