@@ -32,6 +32,7 @@ import numpy as np
 import polars as pl
 
 from curation_assets.algorithms.cleaning import clean
+from curation_assets.algorithms.scripts import scripts
 from curation_assets.algorithms.signals import text_signals
 from curation_assets.algorithms.surface_signals import surface_signals
 from curation_assets.algorithms.token_signals import token_signals
@@ -168,7 +169,8 @@ def our_signals(texts: pl.Series, *, only_rules_of_both: bool = False) -> pl.Dat
 
 def signals_of_both(texts: pl.Series) -> pl.DataFrame:
     """What Python measures for the rules that both have; the other columns are null."""
-    measured = pl.concat([token_signals(texts), surface_signals(texts), c4_lines(texts).drop("text")], how="horizontal")
+    ours = [scripts(texts).to_frame(), token_signals(texts), surface_signals(texts), c4_lines(texts).drop("text")]
+    measured = pl.concat(ours, how="horizontal")
     schema = text_signals(pl.Series([], dtype=pl.String)).schema
     others = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in measured.columns]
     return measured.with_columns(others).select(list(schema))

@@ -5,6 +5,7 @@ import polars as pl
 from curation_assets.algorithms.instructions import EXCHANGES, instruction_signals
 from curation_assets.algorithms.korean import korean_signals
 from curation_assets.algorithms.language import languages
+from curation_assets.algorithms.scripts import scripts
 from curation_assets.algorithms.surface_signals import surface_signals
 from curation_assets.algorithms.token_signals import token_signals
 from curation_assets.algorithms.toxicity import toxic_words
@@ -28,6 +29,7 @@ def text_signals(
     return pl.concat(
         [
             told,
+            scripts(texts).to_frame(),
             token_signals(texts),
             surface_signals(texts),
             c4_lines(texts).drop("text"),

@@ -13,46 +13,17 @@
 -- terminal of a line its end is that of the file, as DataTrove has it: a line that ends in a space ends in no mark.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
 -- judges a null. So are signals of languages a text is not in and of turns it does not have.
--- incoming(record_id, language, language_score, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, datatrove_top_2gram_token_ratio, datatrove_top_3gram_token_ratio, datatrove_top_4gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, letters, digits, punctuation, upper_case, newlines, hashes, exclamations, ellipses, urls, split_words, word_chars, alpha_words, capitalized_words, different_words, function_words, stop_words, lines, line_chars, bullet_lines, ellipsis_lines, short_lines, closed_lines, terminal_mark_lines, different_lines, different_line_chars, paragraphs, paragraph_chars, different_paragraphs, different_paragraph_chars, c4_sentences, datatrove_c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
+-- incoming(record_id, language, language_score, script, tokens, word_tokens, stop_word_tokens, sentences, mean_word_token_chars, hash_token_ratio, ellipsis_token_ratio, alpha_token_ratio, newline_token_ratio, top_2gram_token_ratio, top_3gram_token_ratio, top_4gram_token_ratio, duplicate_5gram_token_ratio, duplicate_6gram_token_ratio, duplicate_7gram_token_ratio, duplicate_8gram_token_ratio, duplicate_9gram_token_ratio, duplicate_10gram_token_ratio, datatrove_top_2gram_token_ratio, datatrove_top_3gram_token_ratio, datatrove_top_4gram_token_ratio, top_2gram_char_ratio, duplicate_5gram_char_ratio, letters, digits, punctuation, upper_case, newlines, hashes, exclamations, ellipses, urls, split_words, word_chars, alpha_words, capitalized_words, different_words, function_words, stop_words, lines, line_chars, bullet_lines, ellipsis_lines, short_lines, closed_lines, terminal_mark_lines, different_lines, different_line_chars, paragraphs, paragraph_chars, different_paragraphs, different_paragraph_chars, c4_sentences, datatrove_c4_sentences, c4_dropped_line_ratio, lorem_ipsum_lines, curly_bracket_lines, refinedweb_flagged_word_ratio, toxic_words, slur_words, threat_words, korean_ending_ratio, jamo_ratio, request_words, blocked_request_words, response_repeats_request, request_hash, response_hash, toxicity): what algorithms/signals.py measures; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
 
 with counted as (
-  -- RE2's \w and \s know ASCII only, hence \p{…}; the white space is that of Python's str.split().
   select
     records.record_id,
     text_hash,
     incoming.* exclude (record_id, word_tokens),
     incoming.word_tokens as incoming_word_tokens,
-    length(text) as chars,
-    case
-      when strlen(text) > length(text) then regexp_replace(
-        ' ' || text || ' ',
-        '[\p{P}\p{S}]*(?:[\s\x0b\x1c-\x1f\x{85}\p{Z}]+[\p{P}\p{S}]*)+', ' ', 'g'
-      )
-    end as bare
+    length(text) as chars
   from deduped.records
   join incoming using (record_id)
-),
-
-scripted as (
-  select
-    * exclude (bare),
-    case
-      when letters = 0 then 'none'
-      when bare is null then 'Latin'
-      when length(regexp_replace(bare, '\P{Latin}+', '', 'g')) * 2 > letters then 'Latin'
-      when length(regexp_replace(bare, '\P{Hangul}+', '', 'g')) * 2 > letters then 'Hangul'
-      -- Japanese is written in both kana and Han characters, Chinese in Han alone.
-      when length(regexp_replace(bare, '[^\p{Hiragana}\p{Katakana}ー]+', '', 'g')) * 5 > letters then 'Kana'
-      when length(regexp_replace(bare, '\P{Han}+', '', 'g')) * 2 > letters then 'Han'
-      when length(regexp_replace(bare, '\P{Cyrillic}+', '', 'g')) * 2 > letters then 'Cyrillic'
-      when length(regexp_replace(bare, '\P{Arabic}+', '', 'g')) * 2 > letters then 'Arabic'
-      when length(regexp_replace(bare, '\P{Devanagari}+', '', 'g')) * 2 > letters then 'Devanagari'
-      when length(regexp_replace(bare, '\P{Greek}+', '', 'g')) * 2 > letters then 'Greek'
-      when length(regexp_replace(bare, '\P{Hebrew}+', '', 'g')) * 2 > letters then 'Hebrew'
-      when length(regexp_replace(bare, '\P{Thai}+', '', 'g')) * 2 > letters then 'Thai'
-      else 'other'
-    end as script
-  from counted
 ),
 
 worded as (
@@ -68,7 +39,7 @@ worded as (
         then greatest(incoming_word_tokens, letters // 2)
       else incoming_word_tokens
     end as word_tokens
-  from scripted
+  from counted
 ),
 
 measured as (
