@@ -233,6 +233,8 @@ def test_every_field_that_bounds_is_the_setting_of_a_rule(filtered):
         ),
     )
     bounds = {
-        name for name in FilteredConfig.model_fields if name.startswith(("min_", "max_", "gopher_", "conversation_"))
+        name
+        for name in FilteredConfig.model_fields
+        if name.startswith(("min_", "max_", "gopher_", "conversation_", "datatrove_"))
     }
     assert set(rules["setting"]) == bounds
