@@ -1,7 +1,8 @@
 """The DuckDB file: the only module that opens it.
 
 One file, many processes: a UI run, two `curate run`s and a `curate sql` may all want it. DuckDB lets one process open a
-file for writing, so a lock file beside the database queues everybody, readers too. What Python computes is computed
+file for writing, so a lock file beside the database queues everybody, readers too; who has it attaches the file to an
+engine in memory that outlives the moment, for making one takes longer than most questions. What Python computes is computed
 without it: a stage reads what it needs to a spool beside the database, lets go, computes, and commits everything it has
 made (tables, ledger decisions, its run row) in one transaction; `raw` commits file by file, embeddings chunk by chunk.
 What SQL computes runs inside that transaction, so large signals or batches make readers wait. After a kill at any point the
@@ -77,6 +78,9 @@ CHAIN_START = "0" * 64
 _reading: ContextVar[Mapping[str, duckdb.DuckDBPyConnection]] = ContextVar("reading", default=MappingProxyType({}))
 """Connections that `reading` holds open in this thread, by database."""
 
+_idle_engines: dict[str, duckdb.DuckDBPyConnection] = {}
+"""The engine in memory, with no file attached, that this process used last, by its settings; at most one."""
+
 _held_run_locks: dict[str, FileLock] = {}
 """Run locks this process holds, by database. A run is one process; they end with it at the latest."""
 
@@ -135,12 +139,8 @@ class Warehouse:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         settings = {"memory_limit": self.memory_limit, "temp_directory": str(self.spool_folder)}
         settings |= dict(self.connection_config)
-        with self._lock():
-            connection = duckdb.connect(str(self.path), read_only=read_only, config=settings)
-            try:
-                yield connection
-            finally:
-                connection.close()
+        with self._lock(), _attached(self.path, settings, read_only=read_only) as connection:
+            yield connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -178,6 +178,10 @@ class Warehouse:
         """Folder beside the database for spools and for what DuckDB spills."""
         return self.path.with_name(f"{self.path.name}.tmp")
 
+    def _clear_spool_folder(self) -> None:
+        _close_idle_engines()  # one that has spilled takes the folder for granted
+        shutil.rmtree(self.spool_folder, ignore_errors=True)
+
     def begin(self) -> datetime:
         """Begin a stage: make this process the one whose run works on the database, and return the time.
 
@@ -195,7 +199,7 @@ class Warehouse:
         lock = FileLock(f"{key}.run.lock")
         _acquire(lock, "another run is working on this database")
         _held_run_locks[key] = lock
-        shutil.rmtree(self.spool_folder, ignore_errors=True)  # what a killed run left behind
+        self._clear_spool_folder()  # of what a killed run left behind
         from curation_assets.erasure_receipts import finish_killed
         from curation_assets.releasing import folder
 
@@ -268,7 +272,7 @@ class Warehouse:
             _sync(self.rewriting)
             self.rewriting.replace(self.path)
             _sync(self.path.parent)
-        shutil.rmtree(self.spool_folder, ignore_errors=True)
+        self._clear_spool_folder()
 
     def query(self, sql: str, **params: Any) -> pl.DataFrame:
         """Run one read-only query and return its rows."""
@@ -439,6 +443,7 @@ class Warehouse:
                 )  # lets DuckDB write by bytes, in bounded memory
                 rows = connection.sql(sql, params=params or None)
                 rows.write_parquet(str(spool.path), compression="zstd", row_group_size_bytes=SPOOL_BYTES)
+                connection.execute("reset preserve_insertion_order")
             yield spool
 
     def batches(self, sql: str, **params: Any) -> Iterator[pa.RecordBatch]:
@@ -826,6 +831,33 @@ def _known(name: str) -> Table:
     if name not in tables():
         raise ValueError(f"no file in sql/ builds a table {name}")
     return tables()[name]
+
+
+@contextlib.contextmanager
+def _attached(path: Path, settings: Mapping[str, Any], *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection to the file, which is let go of at the end; the engine is kept for the next, unless something failed."""
+    key = repr(settings)
+    engine = _idle_engines.pop(key, None) or duckdb.connect(config=dict(settings))
+    connection = engine.cursor()  # takes what is registered, and tables that are temporary, with it
+    try:
+        quoted = str(path).replace("'", "''")  # a path cannot be bound here
+        connection.execute(f"attach '{quoted}' as warehouse{' (read_only)' if read_only else ''}")
+        connection.execute("use warehouse")
+        yield connection
+        connection.close()
+        engine.execute("detach warehouse")
+    except BaseException:
+        connection.close()
+        engine.close()
+        raise
+    _close_idle_engines()
+    _idle_engines[key] = engine
+
+
+def _close_idle_engines() -> None:
+    while _idle_engines:
+        _, engine = _idle_engines.popitem()
+        engine.close()
 
 
 @contextlib.contextmanager

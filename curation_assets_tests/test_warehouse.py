@@ -9,6 +9,7 @@ import threading
 import time
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
 from filelock import FileLock, Timeout
@@ -74,6 +75,26 @@ def test_what_is_read_together_shares_a_connection_and_writers_wait_for_its_end(
         pass
     warehouse.append("raw.rejects", reject, source="s", batch_id="b")
     assert warehouse.rows("raw.rejects") == 2
+
+
+def test_one_connection_leaves_the_file_free_and_nothing_behind_for_the_next(warehouse):
+    with warehouse.get_connection() as connection:
+        connection.register("incoming", pl.DataFrame({"a": [1]}).to_arrow())
+        connection.execute("create table kept as from incoming; create temp table passing as from incoming")
+    with warehouse.spooled("select a from kept"), duckdb.connect(str(warehouse.path)) as another:
+        assert another.sql("from kept").fetchall() == [(1,)]
+    for gone in ("from incoming", "from passing"):
+        with pytest.raises(duckdb.CatalogException):
+            warehouse.query(gone)
+    assert warehouse.value("select current_setting('preserve_insertion_order')")
+    with pytest.raises(duckdb.BinderException), warehouse.transaction("raw", "run") as commit:
+        commit.connection.execute("create table half as select 1 as a; select b from half")
+    assert warehouse.query("from duckdb_tables() where not internal")["table_name"].to_list().count("half") == 0
+    elsewhere = Warehouse(database=str(warehouse.path.with_name("other.duckdb")), memory_limit="200MB")
+    elsewhere.append("raw.batch_records", pl.DataFrame({"record_id": ["a"]}), batch_id="one")
+    assert warehouse.value("select current_setting('memory_limit')") != elsewhere.value(
+        "select current_setting('memory_limit')"
+    )
 
 
 def test_names_that_no_sql_file_knows_never_reach_the_database(warehouse):
