@@ -3,6 +3,7 @@
 import csv
 import getpass
 import sys
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,7 @@ def override(
             verdicts = overrides.in_force(warehouse)
             names = _called(warehouse, verdicts["record_id"].to_list())
             for row in verdicts.iter_rows(named=True):
-                when = f"{row['decided_at']:%Y-%m-%d %H:%M} UTC"
+                when = f"{row['decided_at'].astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
                 told = f"{row['verdict']:<4} {names[row['record_id']]}  {when}  {row['decided_by']}: {row['reason']}"
                 print(printable(told))
             return
