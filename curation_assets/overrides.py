@@ -26,9 +26,13 @@ IN_FORCE = {
 }
 
 
+# A join a way, each on equal values: with one condition of three, thousands of verdicts in a file took minutes.
 MEANT = (
-    "select g.given, r.record_id from (select unnest($given::varchar[]) as given) as g join raw.records as r "
-    "on r.record_id = g.given or r.source_record_id = g.given or (len(g.given) >= 8 and starts_with(r.record_id, g.given)) order by all"
+    "with asked as (select unnest($given::varchar[]) as given) "
+    "select given, record_id from asked join raw.records on record_id = given union "
+    "select given, record_id from asked join raw.records on source_record_id = given union "
+    "select given, record_id from asked join raw.records on left(record_id, 8) = left(given, 8) "
+    "and len(given) >= 8 and starts_with(record_id, given) order by all"
 )
 
 
