@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from curation_assets import overrides
-from curation_assets.progress import reporter
+from curation_assets.progress import logger, reporter
 from curation_assets.readers.kinds import conversation, exchange
 from curation_assets.warehouse import Spool, Warehouse
 
@@ -80,7 +80,11 @@ def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
 
     texts_sketched = sketch_missing(warehouse, settings)
     exchanges_read = read_missing_exchanges(warehouse) if settings.instruction_conflicts else 0
-    records = ranked(read_records(warehouse, settings), settings)
+    records = read_records(warehouse, settings)
+    sources = set(records["source"].unique())
+    if unknown := [source for source in settings.source_priority if source not in sources]:
+        logger.warning("deduped: source_priority names %s, of which there is no record.", ", ".join(unknown))
+    records = ranked(records, settings)
     known = Sketches(_keys(records, settings.bands), _word_hashes(records))
     records = records.drop("word_hash_high", "word_hash_low", "band_keys")
     before = earlier(warehouse, settings, records)

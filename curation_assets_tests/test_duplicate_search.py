@@ -250,6 +250,13 @@ def test_survivors_are_chosen_as_declared_and_the_order_of_records_plays_no_part
     assert len(expected) > 15
 
 
+def test_a_source_of_which_there_is_no_record_is_named(tmp_path, caplog):
+    warehouse = Warehouse(database=str(tmp_path / "sources.duckdb"))
+    hold(warehouse, [(0, "one"), (1, "two")])
+    run(warehouse, DEFAULT._replace(survivor="source_priority", source_priority=("source1", "sorce0")))
+    assert "source_priority names sorce0, of which" in caplog.text
+
+
 def test_a_quality_that_is_not_known_comes_last_and_the_longest_of_those_first_but_people_come_before_all():
     rows = {
         "record_id": ["a", "b", "c", "d"], "text_hash": ["a"] * 4, "source": ["s"] * 4, "source_uri": ["u"] * 4, "source_row": [1, 2, 3, 4],
