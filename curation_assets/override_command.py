@@ -91,11 +91,17 @@ def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
     """The verdicts of a CSV file. Raises ValueError naming what can't be read, LookupError a record there is not."""
     from curation_assets.overrides import Entry, meant
 
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        rows = csv.DictReader(opened)
-        if missing := {"record", "verdict", "reason"} - set(rows.fieldnames or []):
-            raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
-        given = [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = csv.DictReader(opened)
+            missing = {"record", "verdict", "reason"} - set(rows.fieldnames or [])
+            given = (
+                [] if missing else [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
+            )
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: it cannot be read as CSV in UTF-8: {error}.") from error
+    if missing:
+        raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
     try:
         ids = meant(warehouse, [record for record, _, _ in given])
     except (LookupError, ValueError) as error:

@@ -55,12 +55,15 @@ def in_force(warehouse: Warehouse) -> pl.DataFrame:
 def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
     """Write verdicts to the database and the ledger in one transaction; return the id of their row in ledger.runs.
 
-    Raises ValueError for an unknown verdict, a reason left out, a record named twice or none we know; then nothing is written.
+    Raises ValueError for an unknown verdict, a reason or a name left out, a record named twice or none we know; then nothing is
+    written.
     """
     if wrong := {entry.verdict for entry in entries} - set(VERDICTS):
         raise ValueError(f"'{min(wrong)}' is no verdict; choose keep, drop or none.")
     if not all(entry.reason.strip() for entry in entries):
         raise ValueError("A verdict needs a reason: it is what the ledger will say of the record.")
+    if not decided_by.strip():
+        raise ValueError("A verdict needs a name: the ledger will say who decided.")
     ids = [entry.record_id for entry in entries]
     if repeated := [one for one, times in Counter(ids).items() if times > 1]:
         raise ValueError(f"Record {min(repeated)} is named more than once; give one verdict a record.")
