@@ -2,12 +2,15 @@
 
 import random
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation_assets import duplicate_search
 from curation_assets.algorithms.duplicates import duplicates
 from curation_assets.duplicate_search import RECORDS, Settings, compare, ranked, sketch_missing
 from curation_assets.warehouse import Warehouse
@@ -248,6 +251,13 @@ def test_survivors_are_chosen_as_declared_and_the_order_of_records_plays_no_part
         for row in warehouse.query("select record_id, matched_record_id, similarity, kind from deduped.pairs").rows()
     } == expected
     assert len(expected) > 15
+
+
+def test_few_long_texts_are_held_at_once(monkeypatch):
+    monkeypatch.setattr(duplicate_search, "CHUNK_BYTES", 2_500)
+    batch = pa.record_batch({"text": ["x" * 1_000]})
+    chunks = duplicate_search._chunks(SimpleNamespace(batches=lambda: iter([batch] * 5)))
+    assert [len(chunk) for chunk in chunks] == [3, 2]
 
 
 def test_a_source_of_which_there_is_no_record_is_named(tmp_path, caplog):
