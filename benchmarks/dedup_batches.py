@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from curation_assets.comparing import Comparison, compare
 from vectors import cpu_timed
 
+from curation_assets.duplicate_search import Comparison, compare
 from curation_assets.stages.deduped import DedupedConfig
 from curation_assets.warehouse import Warehouse
 
@@ -70,7 +70,8 @@ def write(warehouse: Warehouse, found: Comparison) -> None:
         commit.build("deduped.pairs", found.pairs)
         commit.build("deduped.repeated_passages", passages=True)
         commit.build(
-            "deduped.shared_paragraphs", **{name: config[name] for name in ("passages", "shared_paragraph_records")}
+            "deduped.shared_paragraphs",
+            **{name: config[name] for name in ("passages", "shared_paragraph_records", "survivor")},
         )
         commit.build(
             "deduped.instruction_conflicts",

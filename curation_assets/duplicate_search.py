@@ -15,12 +15,19 @@ import polars as pl
 import pyarrow as pa
 
 from curation_assets import overrides
-from curation_assets.progress import reporter
+from curation_assets.progress import logger, reporter
 from curation_assets.readers.kinds import conversation, exchange
 from curation_assets.warehouse import Spool, Warehouse
 
 CHUNK_TEXTS = 100_000
-"""Texts between two commits of sketches."""
+"""Texts between two commits of sketches, at most."""
+
+CHUNK_BYTES = 256_000_000
+"""Bytes of them held at once, about: documents may be long."""
+
+
+METHOD = 2
+"""Pairs that were kept are of use only beside those of the same method: raised whenever ranking or comparing changes."""
 
 
 class Settings(NamedTuple):
@@ -50,7 +57,7 @@ class Settings(NamedTuple):
     @property
     def of_pairs(self) -> str:
         """All that pairs made earlier must have been made with, in one string."""
-        said = self._asdict() | {"sketch": self.sketch}
+        said = self._asdict() | {"sketch": self.sketch, "method": METHOD}
         return json.dumps({name: said[name] for name in said if name not in ("passages", "instruction_conflicts")})
 
 
@@ -73,7 +80,11 @@ def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
 
     texts_sketched = sketch_missing(warehouse, settings)
     exchanges_read = read_missing_exchanges(warehouse) if settings.instruction_conflicts else 0
-    records = ranked(read_records(warehouse, settings), settings)
+    records = read_records(warehouse, settings)
+    sources = set(records["source"].unique())
+    if unknown := [source for source in settings.source_priority if source not in sources]:
+        logger.warning("deduped: source_priority names %s, of which there is no record.", ", ".join(unknown))
+    records = ranked(records, settings)
     known = Sketches(_keys(records, settings.bands), _word_hashes(records))
     records = records.drop("word_hash_high", "word_hash_low", "band_keys")
     before = earlier(warehouse, settings, records)
@@ -166,7 +177,7 @@ def _chunks(spool: Spool) -> Iterator[list[pa.RecordBatch]]:
     chunk: list[pa.RecordBatch] = []
     for batch in spool.batches():
         chunk.append(batch)
-        if sum(map(len, chunk)) >= CHUNK_TEXTS:
+        if sum(map(len, chunk)) >= CHUNK_TEXTS or sum(one.nbytes for one in chunk) >= CHUNK_BYTES:
             yield chunk
             chunk = []
     if chunk:
@@ -235,10 +246,14 @@ def exchange_row(record_id: str, kind: str, original: str) -> tuple[str, str, st
 # --- records in their order -----------------------------------------------------------------------------------------
 
 RECORDS = (
+    "select record_id, text_hash, source, source_uri, source_row, chars, epoch_us(time) as time, "
+    "if(isfinite(number), number, null) as number, word_hash_high, word_hash_low, band_keys from ("
     "select r.record_id, r.text_hash, r.source, r.source_uri, r.source_row, len(r.text) as chars, "
-    "try_cast(r.record_time as timestamptz)::timestamp as time, try_cast(r.record_time as double) as number, "
+    # A time without a zone is one of UTC, wherever this runs; "nan" and "infinity" are no times.
+    "coalesce(try_cast(r.record_time || 'Z' as timestamptz), try_cast(r.record_time || ' 00:00Z' as timestamptz), "
+    "try_cast(r.record_time as timestamptz)) as time, try_cast(r.record_time as double) as number, "
     "s.word_hash_high, s.word_hash_low, s.band_keys "
-    "from cleaned.records as r join deduped.sketches as s on s.text_hash = r.text_hash and s.sketch = $sketch"
+    "from cleaned.records as r join deduped.sketches as s on s.text_hash = r.text_hash and s.sketch = $sketch)"
 )
 
 QUALITY_OF_OWNER = (
@@ -364,8 +379,8 @@ def earlier(warehouse: Warehouse, settings: Settings, records: pl.DataFrame) -> 
     """What earlier runs have found of these records; nothing if they worked with other settings.
 
     A record has changed if it is new, if its text, its quality or what a person said of it is another, or if what it was
-    dropped for is gone or has changed: then it is to be decided anew. A record that is gone and that nothing was dropped for
-    has had no say in what became of others, but where comparisons were skipped.
+    dropped for is gone or has changed: then it is to be decided anew. A record or text that is gone and that nothing was dropped
+    for has had no say in what became of others, but where comparisons were skipped.
     """
     schema = {"record_id": pl.String, "matched_record_id": pl.String, "similarity": pl.Float64, "kind": pl.String}
     compared = {
@@ -383,7 +398,8 @@ def earlier(warehouse: Warehouse, settings: Settings, records: pl.DataFrame) -> 
     )
     same = records.join(before, on=["record_id", "text_hash", "quality", "override"], how="semi", nulls_equal=True)
     left = pairs.join(same, left_on="matched_record_id", right_on="record_id", how="anti")["record_id"]
-    if len(before.join(records, on="record_id", how="anti")):  # it may have been among the comparisons that were made
+    # A text that is gone may have been among the comparisons that were made.
+    if len(before.join(records, on=["record_id", "text_hash"], how="anti")):
         left = pl.concat([left, before.filter(pl.col("comparisons_skipped") > 0)["record_id"]])
     is_changed = ~pl.col("record_id").is_in(same["record_id"].implode()) | pl.col("record_id").is_in(left.implode())
     return Earlier(pairs, before, records.filter(is_changed)["record_id"])

@@ -3,6 +3,7 @@
 import csv
 import getpass
 import sys
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,7 @@ def override(
             verdicts = overrides.in_force(warehouse)
             names = _called(warehouse, verdicts["record_id"].to_list())
             for row in verdicts.iter_rows(named=True):
-                when = f"{row['decided_at']:%Y-%m-%d %H:%M} UTC"
+                when = f"{row['decided_at'].astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
                 told = f"{row['verdict']:<4} {names[row['record_id']]}  {when}  {row['decided_by']}: {row['reason']}"
                 print(printable(told))
             return
@@ -90,11 +91,17 @@ def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
     """The verdicts of a CSV file. Raises ValueError naming what can't be read, LookupError a record there is not."""
     from curation_assets.overrides import Entry, meant
 
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        rows = csv.DictReader(opened)
-        if missing := {"record", "verdict", "reason"} - set(rows.fieldnames or []):
-            raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
-        given = [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = csv.DictReader(opened)
+            missing = {"record", "verdict", "reason"} - set(rows.fieldnames or [])
+            given = (
+                [] if missing else [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
+            )
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: it cannot be read as CSV in UTF-8: {error}.") from error
+    if missing:
+        raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
     try:
         ids = meant(warehouse, [record for record, _, _ in given])
     except (LookupError, ValueError) as error:

@@ -26,9 +26,13 @@ IN_FORCE = {
 }
 
 
+# A join a way, each on equal values: with one condition of three, thousands of verdicts in a file took minutes.
 MEANT = (
-    "select g.given, r.record_id from (select unnest($given::varchar[]) as given) as g join raw.records as r "
-    "on r.record_id = g.given or r.source_record_id = g.given or (len(g.given) >= 8 and starts_with(r.record_id, g.given)) order by all"
+    "with asked as (select unnest($given::varchar[]) as given) "
+    "select given, record_id from asked join raw.records on record_id = given union "
+    "select given, record_id from asked join raw.records on source_record_id = given union "
+    "select given, record_id from asked join raw.records on left(record_id, 8) = left(given, 8) "
+    "and len(given) >= 8 and starts_with(record_id, given) order by all"
 )
 
 
@@ -51,12 +55,15 @@ def in_force(warehouse: Warehouse) -> pl.DataFrame:
 def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
     """Write verdicts to the database and the ledger in one transaction; return the id of their row in ledger.runs.
 
-    Raises ValueError for an unknown verdict, a reason left out, a record named twice or none we know; then nothing is written.
+    Raises ValueError for an unknown verdict, a reason or a name left out, a record named twice or none we know; then nothing is
+    written.
     """
     if wrong := {entry.verdict for entry in entries} - set(VERDICTS):
         raise ValueError(f"'{min(wrong)}' is no verdict; choose keep, drop or none.")
     if not all(entry.reason.strip() for entry in entries):
         raise ValueError("A verdict needs a reason: it is what the ledger will say of the record.")
+    if not decided_by.strip():
+        raise ValueError("A verdict needs a name: the ledger will say who decided.")
     ids = [entry.record_id for entry in entries]
     if repeated := [one for one, times in Counter(ids).items() if times > 1]:
         raise ValueError(f"Record {min(repeated)} is named more than once; give one verdict a record.")

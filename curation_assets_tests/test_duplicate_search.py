@@ -2,14 +2,17 @@
 
 import random
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation_assets import duplicate_search
 from curation_assets.algorithms.duplicates import duplicates
-from curation_assets.duplicate_search import Settings, compare, ranked
+from curation_assets.duplicate_search import RECORDS, Settings, compare, ranked, sketch_missing
 from curation_assets.warehouse import Warehouse
 
 DEFAULT = Settings(
@@ -140,6 +143,49 @@ def test_what_was_dropped_for_a_record_that_is_another_text_now_is_decided_anew(
     assert not tables_of(warehouse)[0]
 
 
+def test_where_comparisons_were_skipped_a_text_that_is_gone_makes_room_for_others(tmp_path):
+    """The record is there still, as another text: what it stood before is compared with one more of those left."""
+    template = [f"t{k}" for k in range(40)]
+    texts = [" ".join([*template, *(f"x{n}y{k}" for k in range(30 - n))]) for n in range(5)]
+    rows = list(enumerate(texts))
+    capped = DEFAULT._replace(max_comparisons=2, bands=60, rows=1)
+    warehouse = Warehouse(database=str(tmp_path / "skipped.duckdb"))
+    hold(warehouse, rows)
+    assert run(warehouse, capped)["comparisons_skipped"] == 3
+    rows[0] = (0, " ".join(f"other{k}" for k in range(30)))
+    hold(warehouse, rows)
+    assert run(warehouse, capped)["comparisons_skipped"] == 1
+    assert tables_of(warehouse) == rebuilt(tmp_path, rows, capped)
+
+
+def test_the_newest_is_the_same_in_every_time_zone_and_what_is_no_time_comes_last(tmp_path):
+    times = [
+        "2024-01-01",
+        "2024-01-01 12:00",
+        "2024-01-01T13:00+05:00",
+        "2024-01-01T10:00:00Z",
+        "nan",
+        "infinity",
+        "7",
+        None,
+        "5",
+    ]
+    newest = [1, 3, 2, 0, 6, 8]
+    warehouse = Warehouse(database=str(tmp_path / "times.duckdb"))
+    hold(warehouse, [(number, f"text {number}") for number in range(len(times))])
+    sketch_missing(warehouse, DEFAULT)
+    for zone in ("Asia/Seoul", "America/New_York"):
+        with warehouse.get_connection() as connection:
+            connection.execute(f"set TimeZone = '{zone}'")
+            for number, time in enumerate(times):
+                connection.execute("update cleaned.records set record_time = ? where source_row = ?", [time, number])
+            records = connection.sql(RECORDS, params={"sketch": DEFAULT.sketch}).pl()
+        records = records.with_columns(quality=pl.lit(None, pl.Float64), override=pl.lit(None, pl.String))
+        found = ranked(records, DEFAULT._replace(survivor="newest"))["record_id"].to_list()
+        assert found[:6] == [f"r{number}" for number in newest]
+        assert set(found[6:]) == {"r4", "r5", "r7"}
+
+
 def test_without_the_switch_for_exact_ones_copies_are_near_duplicates(tmp_path):
     warehouse = Warehouse(database=str(tmp_path / "copies.duckdb"))
     hold(warehouse, [(1, "the same words here now"), (2, "The same words here NOW.")])
@@ -205,6 +251,20 @@ def test_survivors_are_chosen_as_declared_and_the_order_of_records_plays_no_part
         for row in warehouse.query("select record_id, matched_record_id, similarity, kind from deduped.pairs").rows()
     } == expected
     assert len(expected) > 15
+
+
+def test_few_long_texts_are_held_at_once(monkeypatch):
+    monkeypatch.setattr(duplicate_search, "CHUNK_BYTES", 2_500)
+    batch = pa.record_batch({"text": ["x" * 1_000]})
+    chunks = duplicate_search._chunks(SimpleNamespace(batches=lambda: iter([batch] * 5)))
+    assert [len(chunk) for chunk in chunks] == [3, 2]
+
+
+def test_a_source_of_which_there_is_no_record_is_named(tmp_path, caplog):
+    warehouse = Warehouse(database=str(tmp_path / "sources.duckdb"))
+    hold(warehouse, [(0, "one"), (1, "two")])
+    run(warehouse, DEFAULT._replace(survivor="source_priority", source_priority=("source1", "sorce0")))
+    assert "source_priority names sorce0, of which" in caplog.text
 
 
 def test_a_quality_that_is_not_known_comes_last_and_the_longest_of_those_first_but_people_come_before_all():

@@ -161,6 +161,7 @@ def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path)
         (["nobody", "drop", "--reason", "x"], "No record has the id 'nobody'", 3),
         (["fine", "burn", "--reason", "x"], "'burn' is no verdict; choose keep, drop or none.", 2),
         (["fine", "drop"], "A verdict needs a reason", 2),
+        (["fine", "drop", "--reason", "x", "--by", " "], "A verdict needs a name", 2),
         (["fine"], "say what is to become of the record", 2),
     ],
 )
@@ -174,6 +175,10 @@ def test_a_file_of_verdicts_is_taken_whole_or_not_at_all(warehouse, corpus, tmp_
     table = tmp_path / "verdicts.csv"
     table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,\n")
     assert "needs a reason" in said(warehouse, "--file", str(table)).output
+    table.write_bytes("record,verdict,reason\nfine,drop,clich\u00e9\n".encode("latin-1"))
+    assert f"{table}: it cannot be read as CSV in UTF-8" in said(warehouse, "--file", str(table)).output.replace(
+        "\n", ""
+    )
     assert not len(overrides.in_force(warehouse))
     table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,a proverb\n")
     assert said(warehouse, "--file", str(table)).exit_code == 0

@@ -359,6 +359,7 @@ def _link(
     bands, n = buckets.shape
     members = np.empty(starts[-1], np.int32)
     ends = starts[:-1].copy()
+    compared_with = np.full(n, -1, np.int32)
     for this in range(n):
         a = hashes[offsets[rows[this]] : offsets[rows[this] + 1]]
         odd_a = odd[odd_offsets[this] : odd_offsets[this + 1]]
@@ -368,6 +369,9 @@ def _link(
                 continue
             for place in range(starts[bucket], ends[bucket]):
                 other = np.int64(members[place])
+                if compared_with[other] == this:
+                    continue
+                compared_with[other] = this
                 mine, theirs = root(parent, this), root(parent, other)
                 if mine == theirs:
                     continue

@@ -74,14 +74,16 @@ def hold_back_clusters(verdicts: Verdicts, candidates: Candidates, held: Mapping
 
 
 def hold_back_semantic_duplicates(
-    verdicts: Verdicts, candidates: Candidates, min_cosine: float, *, keep_best: bool
+    verdicts: Verdicts, candidates: Candidates, min_cosine: float, *, keep_best: bool, first: np.ndarray
 ) -> None:
-    """Give semantic duplicates in the pool their verdict: of each pair stays the farther from the centroid, or the better."""
+    """Give semantic duplicates in the pool their verdict: of each pair stays the farther from the centroid, or the better.
+
+    first: bool[n], records that come before all others, so that what is like them goes.
+    """
     pool = verdicts.pool
     among = candidates.take(pool)
-    found = semantic_duplicates(
-        among.vectors, among.clusters, among.quality if keep_best else among.distances, min_cosine
-    )
+    rank = np.where(first[pool], np.inf, among.quality if keep_best else among.distances)
+    found = semantic_duplicates(among.vectors, among.clusters, rank, min_cosine)
     verdicts.give(pool[found.row], "semantic_duplicate", found.cosine, min_cosine, pool[found.match])
 
 

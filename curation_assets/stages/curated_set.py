@@ -159,13 +159,17 @@ def hold_back(
     """Give verdicts to what is not to be drawn; return which records are outliers (bool[n]) and what was found.
 
     First what a person decided on whole clusters, then semantic duplicates, then outliers. What people keep (is_kept, bool[n])
-    stays whatever these say, and is not drawn either.
+    stays whatever these say, stands for its semantic duplicates, and is not drawn either.
     """
     held = {one.cluster_id: HELD_RULES[one.action] for one in config.cluster_actions if one.action in HELD_RULES}
     holding.hold_back_clusters(verdicts, everyone, held)
     if config.semantic_duplicate_cosine is not None:
         holding.hold_back_semantic_duplicates(
-            verdicts, everyone, config.semantic_duplicate_cosine, keep_best=config.semantic_duplicate_keep is Keep.best
+            verdicts,
+            everyone,
+            config.semantic_duplicate_cosine,
+            keep_best=config.semantic_duplicate_keep is Keep.best,
+            first=is_kept,
         )
     verdicts.give(np.flatnonzero(is_kept), "override", np.nan, np.nan)
     is_outlier = np.zeros(len(verdicts.rule), dtype=bool)

@@ -58,7 +58,8 @@ class DedupedConfig(dg.Config):
     survivor: Survivor = Field(
         default=Survivor.longest,
         description="Which copy is kept: the longest text; the first one by source, file and row; the newest by its owner's time "
-        "(a timestamp or a number; without one it comes last); highest_quality by quality_field, else by the score that the last "
+        "(a timestamp, of UTC where it names no zone, or a number; without one it comes last); "
+        "highest_quality by quality_field, else by the score that the last "
         "run's quality_scores gave the same text (texts without one come last, the longest first; on a first run that is all of them); "
         "source_priority by the place of its source in that list, then the longest; or drop_all, which keeps none of a group. "
         "Ties go to the first one by source, file and row, so the result does not depend on the order of the input.",

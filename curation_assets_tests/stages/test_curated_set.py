@@ -304,6 +304,23 @@ def test_what_people_keep_fills_its_quota_first(candidates, unit):
     assert not any(quota["has_too_little"] for quota in chosen.notes["quotas"].values())
 
 
+def test_what_people_keep_stands_for_its_semantic_duplicates(candidates):
+    """Not the other way about: both would be in the set, the other one by the draw."""
+    two = candidates[:2].with_columns(
+        cluster_id=pl.lit(0, candidates.schema["cluster_id"]), distance=pl.Series([0.1, 0.9])
+    )
+    same = np.tile(np.float32([[1, 0]]), (2, 1))
+    config = CuratedSetConfig(budget_records=2, semantic_duplicate_cosine=0.9)
+    for kept, other in ((0, 1), (1, 0)):
+        said = pl.DataFrame({"record_id": [two["record_id"][kept]], "verdict": ["keep"], "reason": ["a"]})
+        scores = select(two, same, config, said).scores
+        assert scores["rule"][kept] == "override"
+        assert (scores["rule"][other], scores["matched_record_id"][other]) == (
+            "semantic_duplicate",
+            two["record_id"][kept],
+        )
+
+
 def test_what_people_keep_is_in_without_a_draw_and_counts_in_the_budget(candidates):
     ids = candidates["record_id"]
     said = pl.DataFrame(

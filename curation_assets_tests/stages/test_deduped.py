@@ -131,6 +131,17 @@ def test_drop_all_and_conflicts_drop_and_still_point_to_somebody(warehouse, sour
     assert not {"i5", "i6", "d2"} & said.keys()
 
 
+def test_chats_that_begin_with_the_answer_share_no_instruction(warehouse, tmp_path):
+    chats = [{"id": f"c{k}", "messages": [{"role": "assistant", "content": sentence(k)}]} for k in range(3)]
+    asked = {"role": "user", "content": "Name a river."}
+    chats += [{"id": f"c{k}", "messages": [asked, {"role": "assistant", "content": sentence(k)}]} for k in (3, 4)]
+    source = {"name": "chats", "path": write(tmp_path / "chats.jsonl", chats)}
+    deduplicate(warehouse, [source], drop_same_instruction=True)
+    assert {record: rule for record, (rule, _) in rules(warehouse).items()} in (
+        {one: "same_instruction"} for one in ("c3", "c4")
+    )
+
+
 def test_switches_switch_off(warehouse, sources):
     deduplicate(warehouse, sources, exact=False, near=False, passages=False, instruction_conflicts=False)
     assert rules(warehouse) == {}

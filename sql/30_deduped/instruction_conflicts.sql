@@ -1,6 +1,6 @@
 -- One row per record that asks what another asks and answers otherwise, or answers word for word what another answers to something else.
 -- Among records of kind instruction or chat that are no duplicates of others. Rewards and preferences answer a request
--- several times on purpose.
+-- several times on purpose; a chat that begins with its answer asks nothing, so it shares no instruction.
 -- $instruction_conflicts: whether they are looked for
 -- $min_answer_words: shorter answers (yes, a class, a number) are the same for good reasons
 with standing as (
@@ -11,6 +11,7 @@ with standing as (
 ),
 conflicts as (
   select record_id, rank, 'same_instruction' as kind, request_hash as shared_hash, answer_hash as other_hash from standing
+  where request_hash <> md5('')
   union all
   select record_id, rank, 'same_answer', answer_hash, request_hash from standing where answer_words >= $min_answer_words::int
 )
