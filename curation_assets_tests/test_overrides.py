@@ -3,6 +3,7 @@
 import json
 import shutil
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from conftest import materialize_unchecked
@@ -45,6 +46,15 @@ def corpus(read, warehouse):
     built, ops = read
     shutil.copy(built.path, warehouse.path)
     return deepcopy(ops)
+
+
+@pytest.fixture
+def rewritten(corpus):
+    """The file of the texts, which gets its content back."""
+    path = Path(corpus["raw"]["sources"][0]["path"])
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
 
 
 def said(warehouse, *arguments):
@@ -132,6 +142,22 @@ def test_a_dropped_record_takes_no_copy_with_it(warehouse, corpus):
         assert {"twin", "twin-too"} & kept(warehouse, "deduped") == {"twin", "twin-too"} - {survivor}
         for check in ("every_duplicate_points_to_a_kept_record", "deduped_loses_no_record"):
             assert not len(warehouse.query((SQL / "checks" / f"{check}.sql").read_text(encoding="utf-8")))
+
+
+def test_a_verdict_goes_with_what_the_record_says(warehouse, corpus, rewritten):
+    assert said(warehouse, "fine", "drop", "--reason", "not ours to use", "--by", "the editor").exit_code == 0
+    rows = [json.loads(line) for line in rewritten.read_text().splitlines()]
+    for row in rows:
+        row["license"] = "CC0-1.0"  # other records to us, the same to the person
+    for more in ("", " It was the first of May."):
+        next(row for row in rows if row["id"] == "fine")["text"] += more  # a new text is judged anew
+        rewritten.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        materialize_unchecked(warehouse, corpus, STAGES)
+        assert ("fine" in kept(warehouse, "deduped")) == bool(more)
+        again = "select record_id from raw.records where source_record_id = 'fine' and license is not null and text like '%' || $more"
+        current = warehouse.value(f"{again} order by len(text) desc limit 1", more=more)
+        assert ("the editor: drop" in path_of(warehouse, current)) == (not more)
+        assert len(overrides.in_force(warehouse)) == 2
 
 
 def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path):

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from curation_assets import __version__, audit
+from curation_assets import __version__, audit, overrides
 from curation_assets.algorithms import splits
 from curation_assets.owners_ids import hide
 from curation_assets.readers.files import SUFFIXES
 from curation_assets.readers.kinds import CONVERSATIONS, Conversation, canonical_text, conversation
 from curation_assets.releasing.formats import Releasable, repaired
 from curation_assets.tables import SQL, tables
-from curation_assets.warehouse import OVERRIDES, Spool, StaleError, Warehouse
+from curation_assets.warehouse import Spool, StaleError, Warehouse
 
 MADE_OF = (
     "raw",
@@ -82,7 +82,9 @@ def facts(warehouse: Warehouse) -> Facts:
     """
     if not warehouse.has_table("curated_set.records"):
         raise StaleError("There is no curated set to release yet. `curate run` makes one.")
-    if warehouse.has_table(OVERRIDES) and len(refused := ask(warehouse, "members_dropped_by_hand")):
+    verdicts = overrides.in_force(warehouse)
+    dropped = verdicts.filter(verdicts["verdict"] == "drop")["record_id"].to_list()
+    if len(refused := ask(warehouse, "members_dropped_by_hand", dropped=dropped)):
         raise StaleError(
             f"The curated set still holds {len(refused):,} records that a person has dropped since it was built, such as "
             f"{refused['source_record_id'][0]} of {refused['source'][0]}. `curate run` (with your --recipe) takes them out; then release."

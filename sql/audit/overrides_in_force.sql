@@ -1,11 +1,23 @@
 -- One row per record on which a person's verdict is in force.
+-- A verdict is on what the record says, so it goes with it: when the owner gives the same text under the same id (without ids: at the same
+-- place of the same file) with another licence, label or time, that is another record to us and the same to the person.
+with alike as (
+  select e.entered_id, r.record_id
+  from (
+    select record_id as entered_id, source, source_record_id, has_owner_id, text
+    from raw.records
+    where record_id in (select record_id from overrides.entries)
+  ) as e
+  join raw.records as r using (source, source_record_id, has_owner_id, text)
+)
 select
-  record_id,                                       -- our id of the record
-  max_by(verdict, (decided_at, rowid)) as verdict,        -- keep or drop
-  max_by(reason, (decided_at, rowid)) as reason,          -- why
-  max_by(decided_by, (decided_at, rowid)) as decided_by,  -- who said so
+  alike.record_id,                                 -- our id of the record
+  max_by(verdict, (decided_at, e.rowid)) as verdict,        -- keep or drop
+  max_by(reason, (decided_at, e.rowid)) as reason,          -- why
+  max_by(decided_by, (decided_at, e.rowid)) as decided_by,  -- who said so
   max(decided_at) as decided_at                    -- when
-from overrides.entries
-group by record_id
-having max_by(verdict, (decided_at, rowid)) <> 'none'
-order by record_id
+from overrides.entries as e
+join alike on alike.entered_id = e.record_id
+group by alike.record_id
+having max_by(verdict, (decided_at, e.rowid)) <> 'none'
+order by alike.record_id
