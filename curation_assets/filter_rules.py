@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 """Code version of the stage."""
 
 RULE_SETS = (
