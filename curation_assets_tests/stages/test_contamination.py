@@ -82,6 +82,27 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
         materialize_unchecked(warehouse, corpus, ["filtered"])
 
 
+def test_what_is_no_part_of_a_records_text_is_looked_through_too(warehouse, corpus, tmp_path):
+    rows = {
+        "system": {
+            "messages": [
+                {"role": "developer", "content": f"Answer as in this example. {QUESTIONS[0]} She keeps 75."},
+                {"role": "user", "content": "Which river runs through the town?"},
+                {"role": "assistant", "content": "The Torne does."},
+            ]
+        },
+        "rejected": {"prompt": "Ask me something.", "chosen": "Where do you live?", "rejected": QUESTIONS[1]},
+        "neither": {"prompt": "Ask me anything.", "chosen": "How do you do?", "rejected": "The system is down."},
+    }
+    path = tmp_path / "turns.jsonl"
+    path.write_text("".join(json.dumps({"id": name} | row) + "\n" for name, row in rows.items()))
+    corpus["raw"]["sources"] = [{"name": "turns", "path": str(path)}]
+    materialize_unchecked(warehouse, corpus, STAGES)
+    assert dropped(warehouse) == {"system": 1.0, "rejected": 1.0}
+    runs = warehouse.query("select longest_run from contamination.matches order by item_id")["longest_run"]
+    assert [run.split()[0] for run in runs] == ["mara", "a"]
+
+
 def test_trace_names_the_item(warehouse, corpus):
     materialize_unchecked(warehouse, corpus, STAGES)
     warehouse.release_run()
