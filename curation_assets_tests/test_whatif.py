@@ -57,6 +57,7 @@ def folder(tmp_path_factory):
     (folder / "instructions.jsonl").write_text("\n".join(map(json.dumps, rows)))
     labelled = [{"text": f"you {word} idiot number {n}", "label": "abuse"} for n in range(60) for word in ("stupid",)]
     labelled += [{"text": f"the harbour has {n} boats in winter", "label": "fine"} for n in range(60)]
+    labelled += [{"text": f"you stupid idiot with number {n}"} for n in range(90)]  # without a label
     (folder / "labelled.jsonl").write_text("\n".join(map(json.dumps, labelled)))
     return folder
 
@@ -210,6 +211,7 @@ def test_a_classifier_fitted_on_labels_of_ones_own(filtered, folder):
         )
         assert notes["signals_measured"]
         assert notes["toxicity_classifier"]["auc"] > 0.9
+        assert (notes["toxicity_classifier"]["harmless"], notes["toxicity_classifier"]["toxic"]) == (60, 60)
         assert (
             filtered.value(
                 "select count(*) from filtered.signals where toxicity is null or not toxicity between 0 and 1"
