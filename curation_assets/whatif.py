@@ -192,6 +192,8 @@ def _every_rule(warehouse: Warehouse, config: RuleSettings) -> pl.DataFrame:
 
 def _is_heard(rules: pl.DataFrame, then: RuleSettings, setting: str) -> None:
     """Refuse a bound of a rule that would not be asked."""
+    if setting == "min_language_score" and then.languages is None:
+        raise WhatIfError("no languages are named, so no score is asked for; add --set 'languages=[en]'.")
     of = rules.filter(pl.col("setting") == setting)
     for rule, rule_set in of.select("rule", "rule_set").iter_rows():
         if rule_set not in then.rule_sets:

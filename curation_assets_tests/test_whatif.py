@@ -166,6 +166,7 @@ def test_nothing_supposed_changes_nothing_and_marks_of_control_are_shown(filtere
         ("rule_sets=[gofer]", "choose from"),
         ("languages=[en, kr]", "no text is ever found to be in kr"),
         ("c4_min_sentences=5", "--set 'rule_sets=[language, gopher_quality, gopher_repetition, fineweb, c4]'"),
+        ("min_language_score=0.9", "--set 'languages=[en]'"),
         ("toxicity_examples=null", "cannot be supposed"),
         ("min_words=[1", "no number, list or null"),
     ],
