@@ -7,6 +7,7 @@ import pytest
 from conftest import materialize_unchecked
 from typer.testing import CliRunner
 
+from curation_assets import whatif
 from curation_assets.cli import app
 from curation_assets.stages import contamination
 
@@ -72,6 +73,9 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
     )["field"].to_list() == ["q", "a"]
     untestable = warehouse.query("select item_id, field, ngrams from contamination.parts where ngrams = 0")
     assert ("q9", "question+answer", 0) in untestable.rows()
+
+    supposed = whatif.ask(warehouse, ["max_benchmark_coverage=null"]).changes
+    assert supposed.select("change", "rule").rows() == [("enter", "contaminated")] * 2
 
     looser = corpus | {"filtered": {"rule_sets": [], "max_benchmark_coverage": None}}
     materialize_unchecked(warehouse, looser, ["filtered"])
