@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from curation_assets.algorithms.language import CODES, UNKNOWN
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 """Code version of the stage."""
 
 RULE_SETS = (
@@ -48,6 +49,16 @@ class RuleSettings(BaseModel):
         if unknown := set(names) - set(RULE_SETS):
             raise ValueError(f"rule_sets has {sorted(unknown)}; choose from {', '.join(RULE_SETS)}")
         return names
+
+    @field_validator("languages")
+    @classmethod
+    def _told(cls, codes: list[str] | None) -> list[str] | None:
+        if unknown := sorted({*(codes or ())} - {*CODES, UNKNOWN}):
+            raise ValueError(
+                f"no text is ever found to be in {', '.join(unknown)}: codes are en, ko, ja, zh, …, "
+                f"or {UNKNOWN} for texts too short to tell"
+            )
+        return codes
 
     min_words: int | None = _threshold(50, "min_words")
     max_words: int | None = _threshold(100_000, "max_words")

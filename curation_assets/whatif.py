@@ -192,9 +192,11 @@ def _every_rule(warehouse: Warehouse, config: RuleSettings) -> pl.DataFrame:
 
 def _is_heard(rules: pl.DataFrame, then: RuleSettings, setting: str) -> None:
     """Refuse a bound of a rule that would not be asked."""
+    if setting == "min_language_score" and then.languages is None:
+        raise WhatIfError("no languages are named, so no score is asked for; add --set 'languages=[en]'.")
     of = rules.filter(pl.col("setting") == setting)
     for rule, rule_set in of.select("rule", "rule_set").iter_rows():
-        if rule_set not in then.rule_sets:
+        if rule_set in RULE_SETS and rule_set not in then.rule_sets:  # decontamination is always in force
             wanted = ", ".join([*then.rule_sets, rule_set])
             raise WhatIfError(
                 f"{rule} is of the rule set {rule_set}, which is not in force, so its bound says nothing; add --set 'rule_sets=[{wanted}]'."

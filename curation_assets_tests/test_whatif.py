@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from curation_assets import overrides, whatif
 from curation_assets.cli import app
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE
+from curation_assets.filter_rules import RuleSettings
 from curation_assets.stages.filtered import FilteredConfig
 from curation_assets.warehouse import StaleError, Warehouse
 
@@ -56,6 +57,7 @@ def folder(tmp_path_factory):
     (folder / "instructions.jsonl").write_text("\n".join(map(json.dumps, rows)))
     labelled = [{"text": f"you {word} idiot number {n}", "label": "abuse"} for n in range(60) for word in ("stupid",)]
     labelled += [{"text": f"the harbour has {n} boats in winter", "label": "fine"} for n in range(60)]
+    labelled += [{"text": f"you stupid idiot with number {n}"} for n in range(90)]  # without a label
     (folder / "labelled.jsonl").write_text("\n".join(map(json.dumps, labelled)))
     return folder
 
@@ -162,7 +164,9 @@ def test_nothing_supposed_changes_nothing_and_marks_of_control_are_shown(filtere
         ("min_words", "has no value"),
         ("min_words=many", "min_words:"),
         ("rule_sets=[gofer]", "choose from"),
+        ("languages=[en, kr]", "no text is ever found to be in kr"),
         ("c4_min_sentences=5", "--set 'rule_sets=[language, gopher_quality, gopher_repetition, fineweb, c4]'"),
+        ("min_language_score=0.9", "--set 'languages=[en]'"),
         ("toxicity_examples=null", "cannot be supposed"),
         ("min_words=[1", "no number, list or null"),
     ],
@@ -209,6 +213,7 @@ def test_a_classifier_fitted_on_labels_of_ones_own(filtered, folder):
         )
         assert notes["signals_measured"]
         assert notes["toxicity_classifier"]["auc"] > 0.9
+        assert (notes["toxicity_classifier"]["harmless"], notes["toxicity_classifier"]["toxic"]) == (60, 60)
         assert (
             filtered.value(
                 "select count(*) from filtered.signals where toxicity is null or not toxicity between 0 and 1"
@@ -232,9 +237,5 @@ def test_every_field_that_bounds_is_the_setting_of_a_rule(filtered):
             }
         ),
     )
-    bounds = {
-        name
-        for name in FilteredConfig.model_fields
-        if name.startswith(("min_", "max_", "gopher_", "conversation_", "datatrove_"))
-    }
+    bounds = RuleSettings.model_fields.keys() - {"rule_sets", "languages", "short_text_median_words"}
     assert set(rules["setting"]) == bounds

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ftfy
 from ftfy.badness import is_bad
@@ -159,6 +159,7 @@ def html_to_text(html: str, extractor: str = "resiliparse") -> str:
     author and date are no main content: with them resiliparse has .922.
     """
     from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
 
     if not _HTML_PAGE.match(html[:500]):
         return extract_plain_text(html, alt_texts=False, preserve_formatting=True).strip()
@@ -167,9 +168,35 @@ def html_to_text(html: str, extractor: str = "resiliparse") -> str:
         import trafilatura
 
         text = trafilatura.extract(html, include_comments=False) or ""
-    text = text or extract_plain_text(html, main_content=True, alt_texts=False, comments=False, post_meta=False)
-    # Pages whose main content is not recognised give nothing: then all of their text is better than none.
-    return (text or extract_plain_text(html, alt_texts=False)).strip()
+    if not text:
+        page = HTMLTree.parse(html)
+        _put_lists_deeper(page)
+        text = extract_plain_text(page, main_content=True, alt_texts=False, comments=False, post_meta=False)
+        # Pages whose main content is not recognised give nothing: then all of their text is better than none.
+        text = text or extract_plain_text(page, alt_texts=False)
+    return text.strip()
+
+
+_SHALLOW_LISTS = "body > p ~ ul, body > * > p ~ ul, body > * > * > p ~ ul"
+_LEVELS = 3
+
+
+def _put_lists_deeper(page: Any) -> None:
+    """Keep lists behind paragraphs for resiliparse, which takes every `ul` up to three levels below the body for navigation.
+
+    So it does on plain pages, whose articles stand right in the body. Lists of links stay where they are.
+    """
+    if page.body is None:
+        return
+    for found in page.body.query_selector_all(_SHALLOW_LISTS):
+        linked = sum(len(link.text.strip()) for link in found.get_elements_by_tag_name("a"))
+        if 2 * linked > len(found.text.strip()):
+            continue
+        outer = inner = page.create_element("div")
+        found.parent.replace_child(outer, found)
+        for _ in range(_LEVELS - 1):
+            inner = inner.append_child(page.create_element("div"))
+        inner.append_child(found)
 
 
 def repair_encoding(text: str) -> str:

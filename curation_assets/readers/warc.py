@@ -8,6 +8,7 @@ by fastwarc.
 import codecs
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -208,6 +209,7 @@ def _of_http(record: Block, max_bytes: int, *, is_whole: bool) -> tuple[bytes, s
     try:
         found = _fastwarc(record, "all")
         payload = found.reader.read(max_bytes + 1)  # a few bytes of gzip can stand for gigabytes
+        breaks_off = len(payload) <= max_bytes and not _reaches_its_end(found, record)
     except OSError as error:
         # Crawlers keep the header of a compression that they have undone.
         try:
@@ -216,15 +218,38 @@ def _of_http(record: Block, max_bytes: int, *, is_whole: bool) -> tuple[bytes, s
         except OSError:
             raise ValueError(f"it cannot be read ({error})") from None
         _check_http(found)
+        breaks_off = "chunked" in _header(found, "Transfer-Encoding") and _CHUNK_BEGINS.match(payload) is not None
         if not _is_text(payload):
             raise ValueError(f"its payload cannot be decompressed ({error})") from None
     _check_http(found)
     if len(payload) > max_bytes:
         raise ValueError(f"its payload, decompressed, is over max_record_bytes ({max_bytes:,})")
-    encoding = (found.http_headers.get("Content-Encoding") or "").strip().lower()
+    if breaks_off:
+        raise ValueError("its payload breaks off: the last of its chunks or of what is compressed is not there")
+    encoding = _header(found, "Content-Encoding")
     if encoding not in ("", "identity") and not _is_text(payload):
         raise ValueError(f"its payload has the Content-Encoding {encoding!r:.40}, which cannot be undone here")
     return payload, found.http_content_type or "", found.http_charset
+
+
+_CHUNK_BEGINS = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(?:;[^\r\n]{0,200})?\r\n")
+
+
+def _reaches_its_end(found: Any, record: Block) -> bool:
+    """Whether compressed data are all there: fastwarc reads what there is of them. Others always are."""
+    if found.http_headers is None or _header(found, "Content-Encoding") not in ("gzip", "deflate"):
+        return True
+    compressed = _fastwarc(record, "transfer").reader.read()
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by how it begins
+    try:
+        stream.decompress(compressed)
+    except zlib.error:
+        return True  # nothing that fastwarc undid
+    return stream.eof or not compressed
+
+
+def _header(found: Any, name: str) -> str:
+    return (found.http_headers.get(name) or "").strip().lower()
 
 
 def _fastwarc(record: Block, auto_decode: str) -> Any:

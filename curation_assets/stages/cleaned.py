@@ -70,7 +70,7 @@ CLEANERS = {
 }
 """Modules whose version says how a text comes out, and the packages they are of."""
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 
 
 class WhenFileChanges(str, Enum):

@@ -12,8 +12,12 @@ from pydantic import Field, field_validator
 from curation_assets import readers
 from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import reporter
+from curation_assets.readers import CONVERSATIONS
+from curation_assets.readers.turns import words
 from curation_assets.stages import OWNERS
+from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.deduped import deduped
+from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Spool, StaleError, Warehouse
 
 NGRAM_WORDS = 6
@@ -23,7 +27,14 @@ KEPT_FROM = 0.2
 """Coverage from which a match is kept as evidence; below it one shared phrase is enough."""
 MOST_CHARS_OF_EVIDENCE = 500
 MATCHES_AT_A_TIME = 1_000
-TEXTS = "select record_id, text from deduped.records where record_id in (select unnest($ids::varchar[]))"
+TEXTS = (
+    "select d.record_id, d.kind, d.text, case when d.kind = 'preference' "
+    "or (list_contains($kinds::varchar[], d.kind) and regexp_matches(r.original, '(?i)system|developer')) "
+    "then coalesce(c.cleaned_original, r.original) end as original from deduped.records as d "
+    "left join raw.records as r using (record_id) left join cleaned.records as c using (record_id)"
+)
+"""Every text, and the whole record where it may say more: a rejected answer, a system prompt."""
+TEXTS_OF = TEXTS + " where d.record_id in (select unnest($ids::varchar[]))"
 ID_NAMES = ("id", "_id", "uuid", "task_id", "question_id", "qid")
 
 PARTS = {
@@ -89,13 +100,16 @@ class ContaminationConfig(dg.Config):
         return benchmarks
 
 
-@dg.asset(deps=[deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="1")
+@dg.asset(
+    deps=[raw, cleaned, deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2"
+)
 def contamination(
     context: dg.AssetExecutionContext, config: ContaminationConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """One row per record and benchmark item of which the record holds a good share of the word n-grams.
 
-    Measured only: `filtered` drops a record whose share is above its `max_benchmark_coverage`. The numbers of an item may have
+    Measured only: `filtered` drops a record whose share is above its `max_benchmark_coverage`. System prompts and rejected answers
+    count too, though they are no part of a record's text. The numbers of an item may have
     been exchanged, and it may stand inside a longer text; n-grams that are common are exempt. The evidence is the item, the
     share, and the longest run of words.
     """
@@ -177,10 +191,10 @@ def look_for(
         report, done = reporter("contamination", "records", rows_in), 0
         for batch in spool.batches():
             ids.append(batch["record_id"])
-            yield batch["text"]
+            yield _said(batch)
             report(done := done + len(batch))
 
-    with warehouse.spooled("select record_id, text from deduped.records") as spool:
+    with warehouse.spooled(TEXTS, kinds=list(CONVERSATIONS)) as spool:
         found = decontamination.hits(texts(spool), ngrams)
     is_common = decontamination.common_ngrams(
         found, ngrams, min_coverage=0.5, max_records=config.common_in_records, max_parts=config.common_in_parts
@@ -208,13 +222,35 @@ def _with_evidence(warehouse: Warehouse, matches: pl.DataFrame) -> pl.DataFrame:
     matches = matches.sort("record_id", "benchmark", "item_id", "field")
     done = [matches.clear().drop("text").with_columns(longest_run=pl.lit(None, pl.String))]
     for part in matches.iter_slices(MATCHES_AT_A_TIME):
-        texts = dict(warehouse.query(TEXTS, ids=part["record_id"].unique().to_list()).iter_rows())
+        rows = warehouse.query(TEXTS_OF, kinds=list(CONVERSATIONS), ids=part["record_id"].unique().to_list()).to_arrow()
+        texts = dict(zip(rows["record_id"].to_pylist(), _said(rows).to_pylist(), strict=True))
         runs = [
             longest_shared_run(texts[record_id], text)[:MOST_CHARS_OF_EVIDENCE]
             for record_id, text in part.select("record_id", "text").iter_rows()
         ]
         done.append(part.drop("text").with_columns(longest_run=pl.Series(runs, dtype=pl.String)))
     return pl.concat(done)
+
+
+def _said(rows: pa.RecordBatch | pa.Table) -> pa.Array | pa.ChunkedArray:
+    """All that each record says: its text and, of one with turns, what a trainer sees and is no part of that."""
+    if rows["original"].null_count == len(rows):
+        return rows["text"]
+    columns = (rows[name].to_pylist() for name in ("kind", "text", "original"))
+    said = ("\n".join([text, *_beside_the_text(kind, original)]) for kind, text, original in zip(*columns, strict=True))
+    return pa.array(said, pa.large_string())
+
+
+def _beside_the_text(kind: str, original: str | None) -> list[str]:
+    """System prompts and the rejected answer."""
+    if original is None:
+        return []
+    try:
+        found = readers.conversation(kind, original)
+    except ValueError:  # read by an older version, which was less strict
+        return []
+    systems = [turn for turn in found.prompt if turn.role == "system"]
+    return [said for turn in (*systems, *found.rejected) for said in words(turn)]
 
 
 def _texts(item: Any, fields: list[str]) -> dict[str, str]:

@@ -40,7 +40,9 @@ class ToxicityExamples(dg.Config):
     path: str = Field(description="A file, folder or glob of records with a text and a label (JSONL, CSV, TSV, …).")
     text_field: str | None = Field(default=None, description="Field with the text. Default: text, else what is there.")
     label_field: str | None = Field(default=None, description="Field with the label. Default: label.")
-    toxic_labels: list[str] = Field(description="The labels that mean abuse; every other label means none.")
+    toxic_labels: list[str] = Field(
+        description="The labels that mean abuse; every other label means none. Texts without a label are left out."
+    )
 
 
 class FilteredConfig(RuleSettings, dg.Config):
@@ -137,7 +139,8 @@ def toxicity_classifier(examples: ToxicityExamples | None) -> "ReferenceJudge | 
     try:
         read = [batch.records for file in readers.files(source) for batch in readers.read(source, file)]
         labelled = pl.concat(pl.DataFrame(pl.from_arrow(batch)).select("text", "label") for batch in read)
-        is_toxic = labelled["label"].is_in(examples.toxic_labels).fill_null(False)
+        labelled = labelled.drop_nulls("label")  # a text without a label was found to be nothing
+        is_toxic = labelled["label"].is_in(examples.toxic_labels)
         harmless, toxic = labelled.filter(~is_toxic)["text"], labelled.filter(is_toxic)["text"]
         return fit_reference_judge(harmless.to_list(), toxic.to_list())
     except (readers.SourceError, ValueError) as error:

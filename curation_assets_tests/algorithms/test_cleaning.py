@@ -107,3 +107,15 @@ def test_trafilatura_finds_the_main_content():
     text = clean(page, "html", extractor="trafilatura").text
     assert "Paragraph 5" in text
     assert "Home" not in text
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_an_articles_lists_stay_on_a_plain_page_and_menus_go(depth):
+    paragraph = f"<p>{'The ferry leaves the harbour twice a day and takes two hours to the island. ' * 4}</p>"
+    steps = "<ul><li>Bring flour.</li><li>Ask for the key.</li></ul>"
+    menu = "<ul><li><a href='/'>Home</a></li><li><a href='/about'>About us</a></li></ul>"
+    inside = "<div>" * depth + paragraph + steps + paragraph + "</div>" * depth
+    text = clean(f"<html><body>{menu}{inside}{menu}</body></html>").text
+    assert text.count("Bring flour.") == text.count("Ask for the key.") == 1
+    assert text.index("harbour") < text.index("flour") < text.rindex("harbour")
+    assert "About us" not in text

@@ -5,7 +5,7 @@ import zipfile
 import polars as pl
 import pytest
 
-from curation_assets.algorithms.language import languages
+from curation_assets.algorithms.language import CODES, _model, languages
 
 TOLD = {
     "en": "It is not all gold that shines in the evening sun.",
@@ -24,6 +24,11 @@ def test_languages_are_told_with_a_score():
     found = languages(pl.Series(list(TOLD.values())))
     assert found["language"].to_list() == list(TOLD)
     assert found["language_score"].is_between(0.4, 1).all()
+
+
+def test_the_codes_are_those_of_the_model():
+    labels, _ = _model().predict("any text", 1000, -1.0)
+    assert {label.removeprefix("__label__") for label in labels} == CODES
 
 
 def test_capitals_are_read_as_the_letters_they_are():

@@ -1,6 +1,8 @@
 """WARC files: what is a page, in which encoding, and what a broken record costs."""
 
 import gzip
+import re
+import zlib
 
 import pytest
 from hypothesis import given
@@ -144,6 +146,26 @@ def test_a_page_that_the_crawler_cut_off_is_refused_however_it_was_sent(tmp_path
     batch = ingest(tmp_path, record(block, more=HTTP + b"WARC-Truncated: length\r\n") + GOOD)
     assert batch.records["text"].to_pylist() == [PAGE]
     assert "WARC-Truncated: length" in batch.rejects["reason"][0].as_py()
+
+
+@pytest.mark.parametrize("cut", [8, 20, 60])
+@pytest.mark.parametrize(
+    ("body", "header"),
+    [
+        (gzip.compress(PAGE.encode() + bytes(range(32, 127))), b"Content-Encoding: gzip\r\n"),
+        (zlib.compress(PAGE.encode() + bytes(range(32, 127))), b"Content-Encoding: deflate\r\n"),
+        (chunked(PAGE.encode()), b"Transfer-Encoding: chunked\r\n"),
+        (chunked(gzip.compress(PAGE.encode() * 2)), b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"),
+    ],
+    ids=["gzip", "deflate", "chunked", "both"],
+)
+def test_a_page_that_breaks_off_unsaid_is_no_short_page(tmp_path, body, header, cut):
+    whole, broken = (record(response(sent, more=header)) for sent in (body, body[:-cut]))
+    batch = ingest(tmp_path, whole + broken + GOOD)
+    assert [text[: len(PAGE)] for text in batch.records["text"].to_pylist()] == [PAGE, PAGE]
+    [reject] = batch.rejects.to_pylist()
+    assert reject["source_row"] == 2
+    assert re.search("breaks off|cannot be decompressed", reject["reason"])
 
 
 def test_what_does_not_fit_the_stated_charset_is_bounded():

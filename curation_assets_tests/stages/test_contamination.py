@@ -7,6 +7,7 @@ import pytest
 from conftest import materialize_unchecked
 from typer.testing import CliRunner
 
+from curation_assets import whatif
 from curation_assets.cli import app
 from curation_assets.stages import contamination
 
@@ -73,6 +74,9 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
     untestable = warehouse.query("select item_id, field, ngrams from contamination.parts where ngrams = 0")
     assert ("q9", "question+answer", 0) in untestable.rows()
 
+    supposed = whatif.ask(warehouse, ["max_benchmark_coverage=null"]).changes
+    assert supposed.select("change", "rule").rows() == [("enter", "contaminated")] * 2
+
     looser = corpus | {"filtered": {"rule_sets": [], "max_benchmark_coverage": None}}
     materialize_unchecked(warehouse, looser, ["filtered"])
     assert dropped(warehouse) == {}
@@ -80,6 +84,27 @@ def test_items_are_dropped_with_evidence_and_another_threshold_measures_nothing_
     materialize_unchecked(warehouse, corpus, ["deduped"])
     with pytest.raises(Exception, match="Materialize contamination first"):
         materialize_unchecked(warehouse, corpus, ["filtered"])
+
+
+def test_what_is_no_part_of_a_records_text_is_looked_through_too(warehouse, corpus, tmp_path):
+    rows = {
+        "system": {
+            "messages": [
+                {"role": "developer", "content": f"Answer as in this example. {QUESTIONS[0]} She keeps 75."},
+                {"role": "user", "content": "Which river runs through the town?"},
+                {"role": "assistant", "content": "The Torne does."},
+            ]
+        },
+        "rejected": {"prompt": "Ask me something.", "chosen": "Where do you live?", "rejected": QUESTIONS[1]},
+        "neither": {"prompt": "Ask me anything.", "chosen": "How do you do?", "rejected": "The system is down."},
+    }
+    path = tmp_path / "turns.jsonl"
+    path.write_text("".join(json.dumps({"id": name} | row) + "\n" for name, row in rows.items()))
+    corpus["raw"]["sources"] = [{"name": "turns", "path": str(path)}]
+    materialize_unchecked(warehouse, corpus, STAGES)
+    assert dropped(warehouse) == {"system": 1.0, "rejected": 1.0}
+    runs = warehouse.query("select longest_run from contamination.matches order by item_id")["longest_run"]
+    assert [run.split()[0] for run in runs] == ["mara", "a"]
 
 
 def test_trace_names_the_item(warehouse, corpus):

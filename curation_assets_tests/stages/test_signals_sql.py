@@ -176,6 +176,23 @@ def test_prose_passes_in_any_script_and_rules_about_english_ask_only_english():
     assert dropped == {}
 
 
+def test_paragraphs_without_spaces_between_words_are_no_list():
+    chinese = (
+        "渡輪每天兩次離開港口，大約兩個小時到達島上，住在那裡的人大多有自己的小船……但是冬天的海浪常常太大。",
+        "因此村子裡存放著麵粉、油和紙張，郵件晚到一個星期也沒有人感到驚訝，因為大家早就習慣了等待。",
+        "夏天來的客人會看到一所只有九個學生的學校，兩間商店，還有一座向所有人開放的圖書館。",
+    )
+    thai = (
+        "เรือข้ามฟากออกจากท่าวันละสองครั้งและใช้เวลาประมาณสองชั่วโมงจึงจะถึงเกาะ คนส่วนใหญ่ที่นั่นมีเรือเล็กเป็นของตัวเอง",
+        "แต่ในฤดูหนาวทะเลมักมีคลื่นแรง หมู่บ้านจึงเก็บแป้งและน้ำมันไว้ในโกดัง และไม่มีใครแปลกใจเมื่อจดหมายมาช้าไปหนึ่งสัปดาห์",
+        "ผู้ที่มาเที่ยวในฤดูร้อนจะพบโรงเรียนที่มีนักเรียนเก้าคน ร้านค้าสองร้าน และห้องสมุดที่เปิดให้ทุกคนที่ขอกุญแจ",
+    )
+    pages = ["\n\n".join(chinese), "\n\n".join(thai), "\n".join(part[:4] for part in (*chinese, *thai) for _ in "ab")]
+    dropped = dropped_by(measured(pages))
+    assert {"fineweb_max_newline_word_ratio", "fineweb_max_short_line_ratio"} <= dropped.pop(2)
+    assert dropped == {}
+
+
 def test_each_rule_drops_what_it_is_for():
     expected = [
         ("The page that you want to see was not found.", "gopher_min_words"),

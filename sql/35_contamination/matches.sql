@@ -1,6 +1,6 @@
 -- One row per record and part of a benchmark item of which the record holds a good share of the word n-grams.
 -- Weak matches are kept too, so that another threshold (filtered.max_benchmark_coverage) decides without measuring again.
--- incoming(record_id, benchmark, item_id, field, coverage, shared_ngrams, ngrams, longest_run): the measure, by algorithms/decontamination.py; from deduped.records(record_id, text)
+-- incoming(record_id, benchmark, item_id, field, coverage, shared_ngrams, ngrams, longest_run): the measure, by algorithms/decontamination.py; from deduped.records(record_id, text), raw.records(original), cleaned.records(cleaned_original)
 select
   record_id::varchar as record_id,          -- our id of the record
   benchmark::varchar as benchmark,          -- name of the benchmark

@@ -137,7 +137,9 @@ with every_rule(rule, rule_set, setting, signal, at_least, at_most, scripts, lan
     -- FineWeb's rules describe the layout of a web page.
     ('fineweb_min_terminal_punctuation_line_ratio', 'fineweb', 'min_terminal_punctuation_line_ratio', 'terminal_mark_line_ratio',
       $min_terminal_punctuation_line_ratio, null,
-      null, null, ['document', 'html'], false, 'Lines without an end of sentence are menus, headings and lists.'),
+      -- All scripts but Thai, whose sentences end in a space.
+      ['Latin', 'Hangul', 'Han', 'Kana', 'Cyrillic', 'Arabic', 'Devanagari', 'Greek', 'Hebrew', 'other', 'none'], null,
+      ['document', 'html'], false, 'Lines without an end of sentence are menus, headings and lists.'),
     ('fineweb_max_short_line_ratio', 'fineweb', 'max_short_line_ratio', 'short_line_ratio', null, $max_short_line_ratio,
       null, null, ['document', 'html'], false, 'Short lines are menus, headings and lists.'),
     ('fineweb_max_duplicate_line_char_ratio', 'fineweb', 'max_duplicate_line_char_ratio', 'duplicate_line_char_ratio',

@@ -8,7 +8,8 @@
 -- A word is a whitespace-separated token without the punctuation and symbols at its edges, and nothing else is one: the
 -- judge reads these, and so does Gopher's share of words with a letter, for a comma is no word without one.
 -- Chinese, Japanese, Thai, Khmer, … put no space between words: there words and word_tokens are half the letters, or a
--- Chinese article would be shorter than 50 words.
+-- Chinese article would be shorter than 50 words; what is counted per token is counted per so many words, or each of its
+-- paragraphs would be a new line every few tokens.
 -- Lines are trimmed, and only those with text count; DataTrove counts blank lines too for bullets and ellipses. For the sentence
 -- terminal of a line its end is that of the file, as DataTrove has it: a line that ends in a space ends in no mark.
 -- A ratio is 0 to 1 unless said otherwise, and null where there is nothing to divide by (no word, no line): no rule
@@ -29,17 +30,15 @@ with counted as (
 worded as (
   select
     *,
-    case
-      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * split_words)
-        then greatest(split_words, letters // 2)
-      else split_words
-    end as words,
-    case
-      when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * split_words)
-        then greatest(incoming_word_tokens, letters // 2)
-      else incoming_word_tokens
-    end as word_tokens
-  from counted
+    greatest(split_words, fewest_words) as words,
+    greatest(incoming_word_tokens, fewest_words) as word_tokens
+  from (
+    select
+      *,
+      case when script in ('Han', 'Kana', 'Thai') or (script = 'other' and word_chars > 15 * split_words) then letters // 2 else 0 end
+        as fewest_words
+    from counted
+  )
 ),
 
 measured as (
@@ -95,10 +94,10 @@ measured as (
     stop_word_tokens,
     sentences,
     mean_word_token_chars,
-    hash_token_ratio,
-    ellipsis_token_ratio,
+    if(fewest_words > tokens, hashes / fewest_words, hash_token_ratio) as hash_token_ratio,
+    if(fewest_words > tokens, ellipses / fewest_words, ellipsis_token_ratio) as ellipsis_token_ratio,
     alpha_token_ratio,
-    newline_token_ratio,
+    if(fewest_words > tokens, newlines / fewest_words, newline_token_ratio) as newline_token_ratio,
     c4_sentences,
     datatrove_c4_sentences,
     c4_dropped_line_ratio,

@@ -9,8 +9,8 @@ email            name@domain, name (at) domain, name at domain dot org          
 iban             bank account numbers                                            length of its country, ISO 7064 mod 97-10
 credit_card      card numbers, in groups or not                                  Luhn; prefix and length of an issuer, or a word
                                                                                  such as card beside
-kr_rrn           Korean resident and foreigner registration numbers              birth date, and check digit, or born or
-                                                                                 registered since 2020-10, or said to be one
+kr_rrn           Korean resident and foreigner registration numbers              birth date, and check digit, or born since
+                                                                                 2020-10, or said to be one
 us_ssn           US social security numbers                                      ranges that are issued; 123-45-6789, or said
 uk_nino          UK national insurance numbers                                   prefixes that are issued
 ip_address       public IPv4 and IPv6 addresses                                  ipaddress.is_global; no version or heading

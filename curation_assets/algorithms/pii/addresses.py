@@ -48,6 +48,11 @@ _FILES = frozenset(
     )
 )
 
+_COUNTRIES = ("md", "py", "sh")
+"""Endings of files that are countries too: Moldova, Paraguay, St Helena. They are domains behind a name, not behind a version (@2x.py)."""
+
+_NAME = re.compile(rf"(?!v[0-9])[{_LETTERS}]{{2}}")
+
 _LOCAL_EDGES = "!#$%&'*/=?^`{|}~.-"
 
 
@@ -60,7 +65,8 @@ def emails(text: str, _: Sequence[str]) -> Spans:
     for match in _DOMAIN.finditer(text):
         at = match.start()
         start = _start_of_local(text, last, at, match.end())
-        is_file = match["top"].lower() in _FILES
+        top = match["top"].lower()
+        is_file = top in _FILES and (top not in _COUNTRIES or not _NAME.match(match["labels"]))
         is_remote = text[start:at] == "git" and text[match.end() : match.end() + 1] in (":", "/")
         if start < at and text[at - 1] != "." and not is_file and not is_remote and not _is_product(text, match):
             last = match.end()

@@ -69,7 +69,10 @@ def has_mod_97(value: str) -> bool:
     return int("".join(str(int(character, 36)) for character in compact[4:] + compact[:4])) % 97 == 1
 
 
-_CARD = re.compile(rf"[0-9]{begin('.+-', 1)}(?:{SEPARATOR}?[0-9]){{11,18}}{END_OF_NUMBER}")
+_OR_NO = r"(?<=[Nn][or]\.[0-9])"
+"""A number can stand right behind No. or Nr., though behind another dot it is a part of something."""
+
+_CARD = re.compile(rf"[0-9](?:{begin('.+-', 1)}|{_OR_NO})(?:{SEPARATOR}?[0-9]){{11,18}}{END_OF_NUMBER}")
 
 _ISSUERS = (  # prefix and digits, ISO/IEC 7812 as the networks publish them
     (re.compile("4|5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
@@ -79,23 +82,52 @@ _ISSUERS = (  # prefix and digits, ISO/IEC 7812 as the networks publish them
 )
 """Of the other lengths, 12 to 19, are the numbers of articles (EAN) and of posts too: there a word must say that it is a card. Ours."""
 
-_GROUPS = re.compile(SEPARATOR)
+_GROUP = re.compile("[0-9]+")
+
+_SHORT_GROUP = re.compile(f"[0-9]{{1,3}}(?=[{SPACES}])")
+
+_LEAST_CARD_DIGITS = 12
 
 _SAID_CARD = re.compile(r"(?<![A-Za-z])(?:cards?|cc|visa|mastercard|maestro|amex)(?![A-Za-z])|카드", re.IGNORECASE)
 
 
 def credit_cards(text: str, _: Sequence[str]) -> Spans:
-    """Card numbers: a check digit, and the prefix and length of an issuer or a word such as card before them."""
-    for match in _CARD.finditer(text):
-        digits = _GROUPS.sub("", match[0])
-        groups = [len(group) for group in _GROUPS.split(match[0])]
+    """Card numbers: a check digit, and the prefix and length of an issuer or a word such as card before them.
+
+    An expiry date or a code may stand behind one, and a short number before it, with a space between.
+    """
+    at = 0
+    while match := _CARD.search(text, at):
+        start, at = match.span()
+        short = _SHORT_GROUP.match(text, start)
+        if found := _card(text, *match.span()):
+            at = found[0]
+            yield start, *found
+        elif short:
+            at = short.end()
+
+
+def _card(text: str, start: int, end: int) -> tuple[int, str] | None:
+    """Where the longest card number ends that begins a run of digits and ends with it or before a space, and what tells; or None."""
+    spans = [group.span() for group in _GROUP.finditer(text, start, end)]
+    is_said = None
+    while spans:
+        groups = [b - a for a, b in spans]
+        digits = "".join(text[a:b] for a, b in spans)
+        if len(digits) < _LEAST_CARD_DIGITS:
+            return None
         is_written_so = len(groups) == 1 or (min(groups[:-1]) >= 4 and max(groups) <= 7)
-        if not (is_written_so and has_luhn(digits) and len(set(digits)) > 1):
-            continue
-        if any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS):
-            yield *match.span(), "luhn"
-        elif _SAID_CARD.search(text, max(0, match.start() - SAID_CHARS), match.start()):
-            yield *match.span(), "context"
+        if is_written_so and has_luhn(digits) and len(set(digits)) > 1:
+            if any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS):
+                return spans[-1][1], "luhn"
+            if is_said is None:
+                is_said = bool(_SAID_CARD.search(text, max(0, start - SAID_CHARS), start))
+            if is_said:
+                return spans[-1][1], "context"
+        last = spans.pop()[0]
+        if text[last - 1] not in SPACES:
+            return None
+    return None
 
 
 def has_luhn(digits: str) -> bool:
@@ -109,7 +141,7 @@ def has_luhn(digits: str) -> bool:
 
 
 _RRN = re.compile(
-    rf"([0-9]{begin('.-', 1)}[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))([{SPACES}]?[{DASHES}][{SPACES}]?)?([0-9]{{7}})"
+    rf"([0-9](?:{begin('.-', 1)}|{_OR_NO})[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))([{SPACES}]?[{DASHES}][{SPACES}]?)?([0-9]{{7}})"
     rf"{END_OF_NUMBER}"
 )
 
@@ -152,7 +184,7 @@ def has_korean_check_digit(digits: str) -> bool:
 
 
 _SSN = re.compile(
-    rf"[0-8]{begin('.-', 1)}[0-9]{{2}}(?<!000|666)({SEPARATOR}?)(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}{END_OF_NUMBER}"
+    rf"[0-8](?:{begin('.-', 1)}|{_OR_NO})[0-9]{{2}}(?<!000|666)({SEPARATOR}?)(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}{END_OF_NUMBER}"
 )
 
 _SAID_SSN = re.compile(r"\bSSN\b|social security", re.IGNORECASE)
