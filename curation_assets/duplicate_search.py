@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from curation_assets import overrides
 from curation_assets.progress import logger, reporter
-from curation_assets.readers.kinds import conversation, exchange
+from curation_assets.readers.kinds import conversation, exchange, whole_request
 from curation_assets.warehouse import Spool, Warehouse
 
 CHUNK_TEXTS = 100_000
@@ -149,7 +149,7 @@ def sketch_missing(warehouse: Warehouse, settings: Settings) -> int:
     from curation_assets.algorithms.passages import passages
 
     wanted = {"sketch": settings.sketch, "passages": settings.passages}
-    if not warehouse.has_table("deduped.exchanges"):
+    if not warehouse.value(HAS_EXCHANGES):
         with warehouse.transaction(stage="deduped", run_id="") as commit:
             commit.append(
                 "deduped.sketches",
@@ -158,7 +158,7 @@ def sketch_missing(warehouse: Warehouse, settings: Settings) -> int:
             commit.append(
                 "deduped.passages", _passage_rows(pa.array([], pa.string()), passages(pa.array([], pa.string())))
             )
-            commit.append("deduped.exchanges", pl.DataFrame([], schema=EXCHANGES))
+            commit.build("deduped.exchanges", pl.DataFrame([], schema=EXCHANGES), version=EXCHANGE_VERSION)
     with warehouse.spooled(MISSING_TEXTS, **wanted) as missing:
         report, done = reporter("deduped: sketches", "texts", missing.rows), 0
         for chunk in _chunks(missing):
@@ -214,16 +214,23 @@ EXCHANGES = {"record_id": pl.String, "request_hash": pl.String, "answer_hash": p
 
 MISSING_EXCHANGES = (
     "select r.record_id, r.kind, r.original from raw.records as r join cleaned.records as c using (record_id) "
-    "where r.kind in ('instruction', 'chat') and r.record_id not in (select record_id from deduped.exchanges)"
+    "where r.kind in ('instruction', 'chat') and r.record_id not in (select record_id from deduped.exchanges where version = $version)"
 )
+HAS_EXCHANGES = (  # an older database has them without their version
+    "select count(*) from information_schema.columns "
+    "where table_schema = 'deduped' and table_name = 'exchanges' and column_name = 'version'"
+)
+EXCHANGE_VERSION = 2
+"""Of the reading of exchanges: what another one has read is read again."""
 
 
 def read_missing_exchanges(warehouse: Warehouse) -> int:
     """Put away what records of kind instruction and chat ask and answer, where it is not there yet; return how many."""
-    with warehouse.spooled(MISSING_EXCHANGES) as missing:
+    with warehouse.spooled(MISSING_EXCHANGES, version=EXCHANGE_VERSION) as missing:
         for batch in missing.batches():
             rows = [exchange_row(**row) for row in batch.to_pylist()]
-            warehouse.append("deduped.exchanges", pl.DataFrame(rows, schema=EXCHANGES, orient="row"))
+            read = pl.DataFrame(rows, schema=EXCHANGES, orient="row")
+            warehouse.append("deduped.exchanges", read, version=EXCHANGE_VERSION)
         return missing.rows
 
 
@@ -235,12 +242,13 @@ def exchange_row(record_id: str, kind: str, original: str) -> tuple[str, str, st
     >>> one[1:] == other[1:], one[3]
     (True, 3)
     """
-    asked, answered = (said.casefold().split() for said in exchange(conversation(kind, original)))
-    request, answer = (
+    found = conversation(kind, original)
+    asked, answered = whole_request(found).casefold().split(), exchange(found)[1].casefold().split()
+    asked_hash, answer_hash = (
         hashlib.md5(" ".join(said).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
         for said in (asked, answered)
     )
-    return record_id, request, answer, len(answered)
+    return record_id, asked_hash, answer_hash, len(answered)
 
 
 # --- records in their order -----------------------------------------------------------------------------------------

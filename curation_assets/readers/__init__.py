@@ -30,6 +30,7 @@ from curation_assets.readers.kinds import (
     exchange,
     read_fields,
     request,
+    whole_request,
 )
 from curation_assets.readers.records import RECORDS, REJECTS, Batch, Record, Reject, Source, batches
 from curation_assets.readers.turns import Message, as_messages
@@ -57,6 +58,7 @@ __all__ = [
     "read",
     "read_fields",
     "request",
+    "whole_request",
 ]
 
 

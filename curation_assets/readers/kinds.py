@@ -378,6 +378,16 @@ def exchange(found: Conversation) -> tuple[str, str]:
     return asked, answered
 
 
+def whole_request(found: Conversation) -> str:
+    r"""What is asked with the turns that led there and the system prompt: the same words under another one ask for something else.
+
+    >>> whole_request(Conversation([Message("system", "In French."), Message("user", "Hi")], [Message("assistant", "Salut")]))
+    'In French.\nHi'
+    """
+    system = (said for turn in found.prompt if turn.role == "system" for said in words(turn))
+    return "\n".join([*system, exchange(found)[0]])
+
+
 # --- the canonical text ---------------------------------------------------------------------------------------------
 
 

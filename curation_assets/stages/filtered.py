@@ -11,7 +11,7 @@ from pydantic import Field
 from curation_assets.filter_rules import CODE_VERSION, RuleSettings, measurement
 from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import reporter
-from curation_assets.readers import CONVERSATIONS, conversation, exchange
+from curation_assets.readers import CONVERSATIONS, conversation, exchange, whole_request
 from curation_assets.stages import OWNERS
 from curation_assets.stages.cleaned import cleaned
 from curation_assets.stages.contamination import NO_MATCHES, contamination, require_current
@@ -189,7 +189,7 @@ def _exchange(kind: str, original: str | None) -> tuple[str | None, ...]:
     except ValueError:  # read by an older version, which was less strict
         return None, None, None, None
     asked_last = next((turn.content for turn in reversed(found.prompt) if turn.role == "user"), "")
-    return (found.instruction or asked_last, found.input, *exchange(found))
+    return found.instruction or asked_last, found.input, whole_request(found), exchange(found)[1]
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:

@@ -131,15 +131,23 @@ def test_drop_all_and_conflicts_drop_and_still_point_to_somebody(warehouse, sour
     assert not {"i5", "i6", "d2"} & said.keys()
 
 
-def test_chats_that_begin_with_the_answer_share_no_instruction(warehouse, tmp_path):
+def test_chats_share_an_instruction_where_they_ask_the_same_under_the_same_system_prompt(warehouse, tmp_path):
     chats = [{"id": f"c{k}", "messages": [{"role": "assistant", "content": sentence(k)}]} for k in range(3)]
     asked = {"role": "user", "content": "Name a river."}
     chats += [{"id": f"c{k}", "messages": [asked, {"role": "assistant", "content": sentence(k)}]} for k in (3, 4)]
+    for k, language in ((5, "French"), (6, "German")):
+        told = [{"role": "system", "content": f"Translate to {language}."}, {"role": "user", "content": "A long day."}]
+        chats.append({"id": f"c{k}", "messages": [*told, {"role": "assistant", "content": sentence(k)}]})
     source = {"name": "chats", "path": write(tmp_path / "chats.jsonl", chats)}
-    deduplicate(warehouse, [source], drop_same_instruction=True)
-    assert {record: rule for record, (rule, _) in rules(warehouse).items()} in (
-        {one: "same_instruction"} for one in ("c3", "c4")
-    )
+    for _ in range(2):
+        deduplicate(warehouse, [source], drop_same_instruction=True)
+        assert {record: rule for record, (rule, _) in rules(warehouse).items()} in (
+            {one: "same_instruction"} for one in ("c3", "c4")
+        )
+        with warehouse.get_connection() as connection:  # what an older version has left is read again
+            connection.execute(
+                "update deduped.exchanges set request_hash = '0'; alter table deduped.exchanges drop column version"
+            )
 
 
 def test_switches_switch_off(warehouse, sources):

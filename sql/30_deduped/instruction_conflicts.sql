@@ -7,7 +7,8 @@ with standing as (
   select e.*, c.rank
   from deduped.exchanges as e
   join deduped.compared as c using (record_id)
-  where $instruction_conflicts and e.record_id not in (select record_id from deduped.pairs)
+  where $instruction_conflicts and e.version = (select max(version) from deduped.exchanges)
+    and e.record_id not in (select record_id from deduped.pairs)
 ),
 conflicts as (
   select record_id, rank, 'same_instruction' as kind, request_hash as shared_hash, answer_hash as other_hash from standing

@@ -191,6 +191,6 @@ select
   request_words,  -- words of the last request of a record with turns, without its input where the two are told apart
   blocked_request_words,  -- words in that which ask for more than text (image, graph, …)
   response_repeats_request,  -- 1 if its response is that request, its input, or both together, else 0
-  request_hash,  -- hash of that request with its input and the turns before it, in lower case
+  request_hash,  -- hash of that request with its input, the turns before it and the system prompt, in lower case
   response_hash  -- hash of the response, in lower case
 from measured
