@@ -24,6 +24,10 @@ from curation_assets.algorithms.words import words
 LEAST_NGRAMS = 3
 """A part with fewer n-grams that count is not looked for: one shared phrase would be all of it. Ours."""
 
+LEAST_CHARACTERS = 12
+"""Where words are single characters (Hangul, Han, kana, Thai), a part of fewer is not looked for: eight syllables are three words, and common. Ours."""
+
+_SINGLE_CHARACTERS = r"[\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _NUMBER = r"\d+(?:[.,:]\d+)*"
 _FILTER_BITS = 26  # a bit array of 8 MiB that passes over nearly every n-gram of a corpus before it is searched for
 
@@ -38,7 +42,7 @@ class Ngrams(NamedTuple):
     parts: np.ndarray
     """int64[…]: numbers of parts."""
     n_ngrams: np.ndarray
-    """int64[p]: distinct n-grams of each part; 0 if it has fewer words than an n-gram, so that it can't be looked for."""
+    """int64[p]: distinct n-grams of each part; 0 if it is too short to be looked for (no n-gram, or fewer than LEAST_CHARACTERS)."""
     n_words: np.ndarray
     """int64[p]: normalised words of each part."""
     same_as: np.ndarray
@@ -63,7 +67,7 @@ def ngrams_of(parts: pl.Series, n: int) -> Ngrams:
     [2, 1, 0]
     """
     found = shingle(same_numbers(parts.fill_null("")).to_arrow(), n)
-    long_enough = found.n_words >= n
+    long_enough = found.n_words >= np.where(_of_single_characters(parts, found.n_words), max(n, LEAST_CHARACTERS), n)
     counts = np.where(long_enough, np.diff(found.offsets), 0)
     part_of = np.repeat(np.arange(len(parts)), np.diff(found.offsets))
     kept = long_enough[part_of]
@@ -79,6 +83,23 @@ def ngrams_of(parts: pl.Series, n: int) -> Ngrams:
         _first_of_words(found.word_hash),
         n,
     )
+
+
+def can_be_found(parts: pl.Series, n: int) -> pl.Series:
+    """Whether each part has words enough to be looked for by its n-grams, if none of them is common.
+
+    >>> can_be_found(pl.Series(["How many eggs are in a dozen?", "달걀 한 판은 몇 개?", None]), 5).to_list()
+    [True, False, False]
+    """
+    n_words = shingle(same_numbers(parts.fill_null("")).to_arrow(), n).n_words
+    least = n + LEAST_NGRAMS - 1
+    is_single = _of_single_characters(parts, n_words)
+    return pl.Series("can_be_found", n_words >= np.where(is_single, max(least, LEAST_CHARACTERS), least))
+
+
+def _of_single_characters(parts: pl.Series, n_words: np.ndarray) -> np.ndarray:
+    """Whether most words of each part are single characters, as in `words.py`, bool[p]."""
+    return 2 * parts.fill_null("").str.count_matches(_SINGLE_CHARACTERS).to_numpy() > n_words
 
 
 def hits(texts: Iterable[pa.Array], ngrams: Ngrams) -> pl.DataFrame:

@@ -101,7 +101,7 @@ class ContaminationConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[raw, cleaned, deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="2"
+    deps=[raw, cleaned, deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="3"
 )
 def contamination(
     context: dg.AssetExecutionContext, config: ContaminationConfig, warehouse: dg.ResourceParam[Warehouse]
@@ -275,14 +275,13 @@ def _leaves(value: Any, field: str) -> Iterator[tuple[str, str]]:
 
 def joined_if_short(parts: pl.DataFrame, n: int) -> pl.DataFrame:
     """The parts, but of items whose every part is too short to be looked for all of them as one: a short question with its choices."""
-    from curation_assets.algorithms.decontamination import LEAST_NGRAMS
-    from curation_assets.algorithms.shingles import shingle
+    from curation_assets.algorithms.decontamination import can_be_found
 
     if not len(parts):
         return parts
     item = ["benchmark", "file", "row"]
-    is_long = pl.Series("is_long", shingle(parts["text"].to_arrow(), n).n_words >= n + LEAST_NGRAMS - 1)
-    has_long = parts.with_columns(is_long).with_columns(pl.col("is_long").any().over(item))["is_long"]
+    found = parts.with_columns(can_be_found(parts["text"], n))
+    has_long = found.with_columns(pl.col("can_be_found").any().over(item))["can_be_found"]
     joined = (
         parts.filter(~has_long)
         .group_by(item, maintain_order=True)

@@ -105,3 +105,9 @@ def test_one_shared_phrase_is_never_the_whole_of_a_part():
     phrase = "which of the following is true"  # one n-gram of six words
     rows = covered([f"say {phrase} and why"], [phrase, f"{phrase} a cat"], 6)
     assert rows.select("part", "shared", "of").rows() == [(1, 1, 3)]
+
+
+def test_a_few_syllables_are_not_an_item():
+    short, long = "나를 사랑해줘 정말", "기차가 출발하기까지 몇 분이나 더 남아 있습니까"
+    rows = covered([f"있는 그대로의 {short} 고마워", f"그가 물었다. {long} 아무도 몰랐다."], [short, long], 6)
+    assert rows.select("record", "part", "coverage").rows() == [(1, 1, 1.0)]
