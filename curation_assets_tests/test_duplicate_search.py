@@ -53,8 +53,8 @@ def hold(warehouse: Warehouse, rows: list[tuple[int, str]]) -> None:
             "(2000 + number * 7 % 11)::varchar as record_time, text, left(sha256(text), 32) as text_hash from frame"
         )
         connection.execute(
-            "create or replace table raw.records as select record_id, kind, text, json_object('score', source_row * 5 % 7) as original "
-            "from cleaned.records"
+            "create or replace table raw.records as select record_id, source, source_record_id, true as has_owner_id, kind, text, "
+            "json_object('score', source_row * 5 % 7) as original from cleaned.records"
         )
 
 

@@ -25,7 +25,7 @@ LEAST_NGRAMS = 3
 """A part with fewer n-grams that count is not looked for: one shared phrase would be all of it. Ours."""
 
 LEAST_CHARACTERS = 12
-"""Where words are single characters (Hangul, Han, kana, Thai), a part of fewer is not looked for: eight are three words of English. Ours."""
+"""Where words are single characters (Hangul, Han, kana, Thai), a part of fewer is not looked for: eight are three English words. Ours."""
 
 _SINGLE_CHARACTERS = r"[\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _NUMBER = r"\d+(?:[.,:]\d+)*"
