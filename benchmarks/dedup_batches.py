@@ -58,7 +58,8 @@ def hold(warehouse: Warehouse, corpus: Path, rows: int) -> None:
             {"everything": rows == pq.read_metadata(corpus).num_rows},
         )
         connection.execute(
-            "create or replace table raw.records as select record_id, kind, '{}' as original from cleaned.records"
+            "create or replace table raw.records as select record_id, source, source_record_id, true as has_owner_id, text, kind, "
+            "'{}' as original from cleaned.records"
         )
 
 

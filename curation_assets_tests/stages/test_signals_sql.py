@@ -188,6 +188,7 @@ def test_paragraphs_without_spaces_between_words_are_no_list():
         "ผู้ที่มาเที่ยวในฤดูร้อนจะพบโรงเรียนที่มีนักเรียนเก้าคน ร้านค้าสองร้าน และห้องสมุดที่เปิดให้ทุกคนที่ขอกุญแจ",
     )
     pages = ["\n\n".join(chinese), "\n\n".join(thai), "\n".join(part[:4] for part in (*chinese, *thai) for _ in "ab")]
+    pages.append("\n".join(chinese).replace("，", "。\n"))  # a sentence a line
     dropped = dropped_by(measured(pages))
     assert {"fineweb_max_newline_word_ratio", "fineweb_max_short_line_ratio"} <= dropped.pop(2)
     assert dropped == {}

@@ -137,11 +137,12 @@ with every_rule(rule, rule_set, setting, signal, at_least, at_most, scripts, lan
     -- FineWeb's rules describe the layout of a web page.
     ('fineweb_min_terminal_punctuation_line_ratio', 'fineweb', 'min_terminal_punctuation_line_ratio', 'terminal_mark_line_ratio',
       $min_terminal_punctuation_line_ratio, null,
-      -- All scripts but Thai, whose sentences end in a space.
-      ['Latin', 'Hangul', 'Han', 'Kana', 'Cyrillic', 'Arabic', 'Devanagari', 'Greek', 'Hebrew', 'other', 'none'], null,
+      -- Not Thai, Lao, Tibetan or Myanmar, whose sentences end in a space or in other marks.
+      ['Latin', 'Hangul', 'Han', 'Kana', 'Cyrillic', 'Arabic', 'Devanagari', 'Greek', 'Hebrew', 'none'], null,
       ['document', 'html'], false, 'Lines without an end of sentence are menus, headings and lists.'),
     ('fineweb_max_short_line_ratio', 'fineweb', 'max_short_line_ratio', 'short_line_ratio', null, $max_short_line_ratio,
-      null, null, ['document', 'html'], false, 'Short lines are menus, headings and lists.'),
+      -- 30 Han characters or kana are a sentence.
+      ['Latin', 'Hangul', 'Cyrillic', 'Arabic', 'Devanagari', 'Greek', 'Hebrew', 'Thai', 'other', 'none'], null, ['document', 'html'], false, 'Short lines are menus, headings and lists.'),
     ('fineweb_max_duplicate_line_char_ratio', 'fineweb', 'max_duplicate_line_char_ratio', 'duplicate_line_char_ratio',
       null, $max_duplicate_line_char_ratio,
       null, null, ['document', 'html'], false, 'A page that repeats whole lines is mostly its template.'),
