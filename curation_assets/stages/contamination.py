@@ -1,7 +1,8 @@
 """The `contamination` stage: which records hold items of the benchmarks a model will be judged by."""
 
+import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -15,11 +16,15 @@ from curation_assets.progress import reporter
 from curation_assets.readers import CONVERSATIONS
 from curation_assets.readers.turns import words
 from curation_assets.stages import OWNERS
-from curation_assets.stages.cleaned import cleaned
+from curation_assets.stages.cleaned import cleaned, last_cleaned_by
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.raw import raw
 from curation_assets.warehouse import Spool, StaleError, Warehouse
 
+if TYPE_CHECKING:
+    from curation_assets.algorithms.decontamination import Ngrams
+
+CODE_VERSION = "4"
 NGRAM_WORDS = 6
 """Ours, by benchmarks/decontamination.py: of questions with every twentieth word exchanged .91 are found, .78 by 8 words, with as few
 false alarms."""
@@ -34,6 +39,11 @@ TEXTS = (
     "left join raw.records as r using (record_id) left join cleaned.records as c using (record_id)"
 )
 """Every text, and the whole record where it may say more: a rejected answer, a system prompt."""
+NEW_TEXTS = TEXTS + " anti join contamination.hits as h on h.record_id = d.record_id and h.text_hash = d.text_hash"
+STILL_HELD = (
+    "select h.record_id, h.ngram_hashes from contamination.hits as h join deduped.records as d "
+    "on d.record_id = h.record_id and d.text_hash = h.text_hash where len(h.ngram_hashes) > 0"
+)
 TEXTS_OF = TEXTS + " where d.record_id in (select unnest($ids::varchar[]))"
 ID_NAMES = ("id", "_id", "uuid", "task_id", "question_id", "qid")
 
@@ -58,6 +68,8 @@ MATCHES = {
     "longest_run": pl.String,
 }
 NO_MATCHES = pl.DataFrame(schema=MATCHES)
+NOT_LOOKED = pl.DataFrame(schema={"record_id": pl.String, "ngram_hashes": pl.List(pl.UInt64)})
+OF_PART = ("benchmark", "item_id", "field")
 
 
 class BenchmarkConfig(dg.Config):
@@ -101,7 +113,11 @@ class ContaminationConfig(dg.Config):
 
 
 @dg.asset(
-    deps=[raw, cleaned, deduped], group_name="records", kinds={"duckdb", "python"}, owners=OWNERS, code_version="3"
+    deps=[raw, cleaned, deduped],
+    group_name="records",
+    kinds={"duckdb", "python"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
 )
 def contamination(
     context: dg.AssetExecutionContext, config: ContaminationConfig, warehouse: dg.ResourceParam[Warehouse]
@@ -109,18 +125,28 @@ def contamination(
     """One row per record and benchmark item of which the record holds a good share of the word n-grams.
 
     Measured only: `filtered` drops a record whose share is above its `max_benchmark_coverage`. System prompts and rejected answers
-    count too, though they are no part of a record's text. The numbers of an item may have
-    been exchanged, and it may stand inside a longer text; n-grams that are common are exempt. The evidence is the item, the
-    share, and the longest run of words.
+    count too, though they are no part of a record's text. The numbers of an item may have been exchanged, and it may stand inside a
+    longer text; n-grams that are common are exempt. The evidence is the item, the share, and the longest run of words. Only records
+    that are new or whose text has changed are compared, all of them where the benchmarks have changed.
     """
+    from curation_assets.algorithms.decontamination import ngrams_of  # compiles its kernels on import
+
     started = warehouse.begin()
     of_run, rows_in = deduped_run(warehouse), warehouse.rows("deduped.records")
     parts, notes = parts_of(config.benchmarks, config.ngram_words)
-    matches, counted = look_for(warehouse, parts, rows_in, config)
+    ngrams = ngrams_of(parts["text"], config.ngram_words)
+    by = looked_by(warehouse, ngrams)
+    anew = by != last_looked_by(warehouse)
+    looked = look_for(warehouse, ngrams, TEXTS if anew else NEW_TEXTS, rows_in) if len(parts) else NOT_LOOKED
+    matches, counted = matches_of(warehouse, looked, parts, ngrams, config, anew=anew)
     with warehouse.commit(context, config, rows_in=rows_in, main="contamination.matches", started=started) as commit:
         commit.build("contamination.parts", counted)
         commit.build("contamination.matches", matches)
-        commit.notes = {"deduped_run": of_run, "benchmarks": notes}
+        if anew:
+            commit.build("contamination.hits", looked)
+        else:
+            commit.renew("contamination.hits", looked, ("record_id", "text_hash"), "deduped.records")
+        commit.notes = {"deduped_run": of_run, "benchmarks": notes, "looked_by": by, "records_looked_at": len(looked)}
     return materialized(
         warehouse,
         "contamination.matches",
@@ -176,26 +202,61 @@ def parts_of(benchmarks: list[BenchmarkConfig], n: int) -> tuple[pl.DataFrame, d
     return joined_if_short(pl.DataFrame(rows, schema=schema, orient="row"), n), notes
 
 
-def look_for(
-    warehouse: Warehouse, parts: pl.DataFrame, rows_in: int, config: ContaminationConfig
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Compare every record with the parts: rows of contamination.matches, and of contamination.parts."""
-    if not len(parts):
-        return NO_MATCHES, pl.DataFrame(schema=PARTS)
-    from curation_assets.algorithms import decontamination
+def looked_by(warehouse: Warehouse, ngrams: "Ngrams") -> str:
+    """What decides which n-grams a record holds, but for its text: the benchmarks' n-grams, the code, and how records were cleaned."""
+    of_benchmarks = hashlib.sha256(ngrams.hashes.tobytes()).hexdigest()[:16]
+    return f"{ngrams.n}-grams {of_benchmarks}, code {CODE_VERSION}, cleaned by {last_cleaned_by(warehouse)}"
 
-    ngrams = decontamination.ngrams_of(parts["text"], config.ngram_words)
-    ids: list[pa.Array] = []
 
-    def texts(spool: Spool) -> Iterator[pa.Array]:
-        report, done = reporter("contamination", "records", rows_in), 0
+def last_looked_by(warehouse: Warehouse) -> str | None:
+    """The same of the rows of contamination.hits; None where there are none."""
+    last = (
+        "select max_by(notes ->> 'looked_by', finished_at) as looked_by from ledger.runs where stage = 'contamination'"
+    )
+    return warehouse.value(last) if warehouse.has_table("contamination.hits") else None
+
+
+def look_for(warehouse: Warehouse, ngrams: "Ngrams", texts: str, total: int) -> pl.DataFrame:
+    """Compare the records of a query, at most `total`, with the benchmarks' n-grams: incoming rows of contamination.hits."""
+    from curation_assets.algorithms.decontamination import hits
+
+    ids: list[pl.Series] = [pl.Series([], dtype=pl.String)]
+
+    def said(spool: Spool) -> Iterator[pa.Array]:
+        report, done = reporter("contamination", "records", total), 0
         for batch in spool.batches():
-            ids.append(batch["record_id"])
+            ids.append(pl.Series(pl.from_arrow(batch["record_id"]), dtype=pl.String))
             yield _said(batch)
             report(done := done + len(batch))
 
-    with warehouse.spooled(TEXTS, kinds=list(CONVERSATIONS)) as spool:
-        found = decontamination.hits(texts(spool), ngrams)
+    with warehouse.spooled(texts, kinds=list(CONVERSATIONS)) as spool:
+        found = hits(said(spool), ngrams)
+    held = found.select(
+        "record", pl.Series(ngrams.hashes, dtype=pl.UInt64).gather(found["ngram"]).alias("ngram_hashes")
+    )
+    records = pl.DataFrame({"record_id": pl.concat(ids)}).with_row_index("record").cast({"record": pl.Int64})
+    return records.join(
+        held.group_by("record").agg("ngram_hashes"), on="record", how="left", maintain_order="left"
+    ).select("record_id", pl.col("ngram_hashes").fill_null([]))
+
+
+def matches_of(
+    warehouse: Warehouse,
+    looked: pl.DataFrame,
+    parts: pl.DataFrame,
+    ngrams: "Ngrams",
+    config: ContaminationConfig,
+    *,
+    anew: bool,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of contamination.matches and of contamination.parts, by what the records just looked at hold and, unless anew, the others."""
+    from curation_assets.algorithms import decontamination
+
+    held = looked if anew else pl.concat([warehouse.query(STILL_HELD).cast(looked.schema), looked])
+    held = held.filter(pl.col("ngram_hashes").list.len() > 0)
+    found = held.select(pl.int_range(pl.len()).alias("record"), "ngram_hashes").explode("ngram_hashes")
+    places = np.searchsorted(ngrams.hashes, found["ngram_hashes"].to_numpy())
+    found = found.select("record", pl.Series("ngram", places, pl.Int64))
     is_common = decontamination.common_ngrams(
         found, ngrams, min_coverage=0.5, max_records=config.common_in_records, max_parts=config.common_in_parts
     )
@@ -205,21 +266,28 @@ def look_for(
         words=pl.Series(ngrams.n_words), ngrams=pl.Series(ngrams.n_ngrams), common_ngrams=pl.Series(common)
     )
     matches = covered.select(
-        pl.concat([pl.Series("record_id", [], pl.String), *map(pl.from_arrow, ids)]).gather(covered["record"]),
-        *(parts[name].gather(covered["part"]) for name in ("benchmark", "item_id", "field")),
+        held["record_id"].gather(covered["record"]),
+        *(parts[name].gather(covered["part"]) for name in OF_PART),
         "coverage",
         pl.col("shared").alias("shared_ngrams"),
         pl.col("of").alias("ngrams"),
         pl.Series("text", parts["text"].gather(covered["part"])),
     )
-    return _with_evidence(warehouse, matches), counted.select(list(PARTS))
+    known = pl.DataFrame(schema=MATCHES) if anew else warehouse.query("from contamination.matches")
+    known = known.join(looked, on="record_id", how="anti").select("record_id", *OF_PART, "longest_run")
+    matches = matches.join(known, on=["record_id", *OF_PART], how="left")
+    without = pl.col("longest_run").is_null()
+    told = pl.concat(
+        [matches.filter(~without).drop("text"), _with_evidence(warehouse, matches.filter(without).drop("longest_run"))]
+    )
+    return told.select(list(MATCHES)).sort("record_id", *OF_PART), counted.select(list(PARTS))
 
 
 def _with_evidence(warehouse: Warehouse, matches: pl.DataFrame) -> pl.DataFrame:
     """The matches with the longest run of words that record and part share, texts read some at a time."""
     from curation_assets.algorithms.decontamination import longest_shared_run
 
-    matches = matches.sort("record_id", "benchmark", "item_id", "field")
+    matches = matches.sort("record_id", *OF_PART)
     done = [matches.clear().drop("text").with_columns(longest_run=pl.lit(None, pl.String))]
     for part in matches.iter_slices(MATCHES_AT_A_TIME):
         rows = warehouse.query(TEXTS_OF, kinds=list(CONVERSATIONS), ids=part["record_id"].unique().to_list()).to_arrow()

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from curation_assets import whatif
 from curation_assets.cli import app
 from curation_assets.stages import contamination
+from curation_assets.warehouse import Warehouse
 
 CHINESE = "小红有十二个苹果她吃了几个"
 STAGES = ["raw", "cleaned", "deduped", "contamination", "filtered"]
@@ -144,3 +145,29 @@ def test_a_broken_line_of_a_benchmark_is_named(warehouse, corpus, tmp_path):
     (tmp_path / "sums.jsonl").write_text('{"question": "fine"}\n{"question": \n')
     with pytest.raises(Exception, match=r"Source 'sums': sums\.jsonl, line 2"):
         materialize_unchecked(warehouse, corpus, STAGES)
+
+
+def test_only_what_is_new_is_compared_and_the_tables_are_those_of_comparing_all(warehouse, corpus, tmp_path):
+    tables = ["contamination.matches", "contamination.parts", "contamination.hits"]
+
+    def compared(warehouse, **settings):
+        materialize_unchecked(warehouse, corpus | {"contamination": corpus["contamination"] | settings}, STAGES)
+        return warehouse.value(
+            "select max_by((notes ->> 'records_looked_at')::int, finished_at) as n from ledger.runs where stage = 'contamination'"
+        )
+
+    source = tmp_path / "texts.jsonl"
+    assert compared(warehouse) == 3
+    more = [
+        {"id": "again", "text": QUESTIONS[2].replace("30", "31")},
+        {"id": "other", "text": "Trams and boxes of jam for all."},
+    ]
+    rows = [json.loads(line) for line in source.read_text().splitlines() if "renumbered" not in line]
+    rows[0]["text"] += " And that was all."
+    source.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *more]))
+    for settings, n in (({}, 3), ({}, 0), ({"common_in_parts": 9}, 0), ({"ngram_words": 7}, 4)):
+        assert compared(warehouse, **settings) == n
+        afresh = Warehouse(database=str(tmp_path / f"{len(settings)}{n}.duckdb"))
+        assert compared(afresh, **settings) == 4
+        assert warehouse.content_hashes(tables) == afresh.content_hashes(tables)
+    assert {"embedded", "again"} <= dropped(warehouse).keys() and "renumbered" not in dropped(warehouse)
