@@ -29,6 +29,7 @@ EMPTY_HERE = {
     "eval_report.bad_output_checks": "nobody blamed anything",
     "contamination.parts": "no benchmark is named",
     "contamination.matches": "no benchmark is named",
+    "contamination.hits": "no benchmark is named",
     "deduped.exchanges": "no record asks for anything",
     "deduped.instruction_conflicts": "no record asks for anything",
     "deduped.shortened": "nothing is taken out of texts",
