@@ -143,3 +143,6 @@ def test_a_run_says_which_settings_of_the_last_run_it_leaves_at_their_defaults(w
     assert "with the defaults now: cleaned (boilerplate_lines). Give --recipe" in capsys.readouterr().err
     tell_what_is_not_repeated({"ops": {"cleaned": {}}}, warehouse, keys)
     assert capsys.readouterr().err == ""
+    # A recipe that names every asset it selects leaves nothing at its defaults, whatever ran here that is not selected.
+    tell_what_is_not_repeated({"ops": {"deduped": {}}}, warehouse, selected_assets("deduped"))
+    assert capsys.readouterr().err == ""
