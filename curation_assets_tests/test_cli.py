@@ -161,6 +161,19 @@ def test_the_readme_shows_only_commands_that_exist():
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
 
 
+def test_a_recipe_in_the_readme_is_one_as_it_stands():
+    from curation_assets.tables import SQL
+
+    recipes = re.findall(
+        r"```yaml\n(.*?)```", (SQL.resolve().parent / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert recipes
+    for recipe in recipes:
+        config = yaml.safe_load(recipe)
+        assert list(config) == ["ops"]
+        check_config(config)
+
+
 def test_a_run_says_which_settings_of_the_last_run_it_leaves_at_their_defaults(warehouse, tmp_path, capsys):
     source = tmp_path / "t.txt"
     source.write_text("A text that is read and cleaned.")
