@@ -258,7 +258,7 @@ def _reason(decision: dict[str, Any]) -> str:
     """Value, threshold and matched record of a dropping decision, in words."""
     value, threshold = decision["value"] or 0, decision["threshold"] or 0
     words = {
-        "superseded": ": the latest version of its file no longer holds it",
+        "superseded": ": the latest reading of its file no longer holds it as it is here",
         "empty_text": ": nothing is left of it after cleaning",
         "not_selected": f": its draw {value:.4g} is above the last selected, {threshold:.4g}"
         if decision["value"] is not None
@@ -337,7 +337,8 @@ def funnel_lines(warehouse: Warehouse) -> Iterator[str]:
     for stage in rows["stage"].unique(maintain_order=True):
         part = rows.filter(pl.col("stage") == stage)
         head = part.row(0, named=True)
-        note = f"  ({rejected:,} rows could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
+        counted = "1 row" if rejected == 1 else f"{rejected:,} rows"
+        note = f"  ({counted} could not be read: see raw.rejects)" if stage == "raw" and rejected else ""
         note = (
             "  (out of date: a stage before it has run, or records were erased, since)"
             if head["is_out_of_date"]

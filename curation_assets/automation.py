@@ -434,8 +434,11 @@ LAST_SETTINGS = "select stage, max_by(config::varchar, finished_at) as config fr
 
 
 def last_settings(warehouse: Warehouse, names: Sequence[str] | None) -> dict[str, Any]:
-    """The configuration each of these assets last ran with here, as a run config's `ops`; an asset that never ran has none."""
-    wanted = set(names or (*INCOMING, *OUT_OF_DATE))
+    """The configuration each of these assets (None: of all of the job) last ran with here, as a run config's `ops`.
+
+    An asset that never ran has none.
+    """
+    wanted = set((*INCOMING, *OUT_OF_DATE) if names is None else names)
     found: dict[str, Any] = {}
     for stage, config in warehouse.query(LAST_SETTINGS).iter_rows():
         if stage in wanted:

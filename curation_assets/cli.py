@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
@@ -70,7 +70,7 @@ def run(
         list[str] | None,
         typer.Option(
             "--source",
-            help="A file, folder or glob (JSONL, JSON, CSV, TSV, Parquet, text, HTML; .gz, .zst), or python_environment. "
+            help="A file, folder or glob (JSONL, JSON, CSV, TSV, Parquet, text, HTML, WARC, WET; .gz, .zst), or python_environment. "
             "May be given several times. Without it, the sources the database knows are read once more.",
         ),
     ] = None,
@@ -80,7 +80,7 @@ def run(
     ] = None,
     license: Annotated[str | None, typer.Option(help="Licence of records that state none.")] = None,
     format: Annotated[
-        str | None, typer.Option(help="jsonl, json, csv, tsv, parquet, text, lines or html. Default: by suffix.")
+        str | None, typer.Option(help="jsonl, json, csv, tsv, parquet, text, lines, html or warc. Default: by suffix.")
     ] = None,
     recipe: Annotated[
         Path | None,
@@ -299,9 +299,11 @@ def run_config_for(
     config: dict[str, Any], warehouse: "Warehouse", keys: "set[dg.AssetKey]", assets: set[str]
 ) -> dict[str, Any]:
     """Dagster's run config: the recipe's, for the selected assets, on this database. Refuses names of no asset."""
-    if unknown := set(config["ops"]) - assets:
+    if unknown := sorted(set(config["ops"]) - assets):
+        near = sorted({one for name in unknown for one in difflib.get_close_matches(name, assets, n=2)})
+        told = f"; near it: {', '.join(near)}" if near else ""
         raise typer.BadParameter(
-            f"the recipe configures {', '.join(sorted(unknown))}; the assets are {', '.join(sorted(assets))}."
+            f"the recipe configures {', '.join(unknown)}{told}. The assets are {', '.join(sorted(assets))}."
         )
     selected = {key.to_user_string() for key in keys}
     resource = (config.get("resources") or {}).get("warehouse", {}).get("config", {})
@@ -345,7 +347,10 @@ def check_config(config: dict[str, Any]) -> None:
 
     problems: list[str] = []
     for asset, config_class in config_classes().items():
-        given = config["ops"].get(asset, {}).get("config") or {}
+        op = config["ops"].get(asset, {})
+        if beside := sorted(map(str, op.keys() & config_class.model_fields.keys())):
+            problems.append(f"{asset}: {', '.join(beside)} should stand below `config:`, not beside it.")
+        given = op.get("config") or {}
         if not isinstance(given, dict):
             problems.append(f"{asset}: `config:` should hold settings and their values, not {json.dumps(given)}.")
             continue
@@ -357,7 +362,7 @@ def check_config(config: dict[str, Any]) -> None:
             )
         except ValidationError as error:
             problems += [
-                f"{'.'.join(map(str, (asset, *problem['loc'])))}: {problem['msg']}; it is {str(problem['input'])[:100]}."
+                f"{'.'.join(map(str, (asset, *problem['loc'])))}: {in_words(problem)}; it is {str(problem['input'])[:100]}."
                 for problem in error.errors()
                 if not (unknown and problem["type"] == "missing") and not is_from_environment(problem["input"])
             ]
@@ -365,8 +370,19 @@ def check_config(config: dict[str, Any]) -> None:
             if asset == "raw" and given and not problems:
                 for source in settings.sources:
                     readers.files(source.as_source())
+            if asset == "contamination" and not problems:
+                for benchmark in settings.benchmarks:
+                    if not is_from_environment(benchmark.path):
+                        readers.files(readers.Source(name=benchmark.name, path=benchmark.path))
     if problems:
         raise typer.BadParameter("the config is wrong:\n" + "\n".join(problems))
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """What pydantic says of a wrong value, without its own words around what ours say, and how a list is written."""
+    said = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    one = problem["input"]
+    return f"{said}, such as [{one}]" if problem["type"] == "list_type" and isinstance(one, (str, int, float)) else said
 
 
 def is_from_environment(value: Any) -> bool:

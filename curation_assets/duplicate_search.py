@@ -72,6 +72,13 @@ class Comparison(NamedTuple):
     """What was computed for it."""
 
 
+NEEDED = {
+    "highest_quality": (("quality",), "no record has a score: the longest copy"),
+    "newest": (("time", "number"), "no record has a time: the first copy by source, file and row"),
+}
+"""Survivor → the columns of the records that it ranks by, and what is said where no record has a value in any."""
+
+
 def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
     """Find the duplicates among cleaned.records, comparing only what earlier runs have not."""
     from curation_assets.algorithms.duplicates import verified
@@ -84,6 +91,9 @@ def compare(warehouse: Warehouse, settings: Settings) -> Comparison:
     sources = set(records["source"].unique())
     if unknown := [source for source in settings.source_priority if source not in sources]:
         logger.warning("deduped: source_priority names %s, of which there is no record.", ", ".join(unknown))
+    columns, without = NEEDED.get(settings.survivor, ((), ""))
+    if columns and len(records) and not any(records[column].count() for column in columns):
+        logger.warning("deduped: survivor is %s, and %s is kept.", settings.survivor, without)
     records = ranked(records, settings)
     known = Sketches(_keys(records, settings.bands), _word_hashes(records))
     records = records.drop("word_hash_high", "word_hash_low", "band_keys")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from curation_assets.warehouse import Warehouse
 
 
+COPIES_SHOWN = 5
+
+
 def override(
     record: Annotated[
         str | None, typer.Argument(help="Our id (or its first eight characters), or the owner's.")
@@ -63,6 +66,7 @@ def override(
             else:
                 ids = overrides.meant(warehouse, [record])
                 entries = [overrides.Entry(ids[record], verdict, reason)]
+            in_force_before = set(overrides.in_force(warehouse)["record_id"])
             run_id = overrides.enter(warehouse, entries, by or getpass.getuser())
         except LookupError as error:
             print(error, file=sys.stderr)
@@ -72,8 +76,34 @@ def override(
             raise typer.Exit(USAGE) from error
         names = _called(warehouse, [entry.record_id for entry in entries])
         for entry in entries:
-            print(printable(f"{entry.verdict}: {names[entry.record_id]}"))
+            nothing = entry.verdict == "none" and entry.record_id not in in_force_before
+            print(
+                printable(
+                    f"{entry.verdict}: {names[entry.record_id]}{' (no verdict was in force on it)' if nothing else ''}"
+                )
+            )
+        _tell_of_copies(warehouse, [entry.record_id for entry in entries if entry.verdict == "drop"])
         print(f"In the ledger as {run_id}. `curate run` applies it, with the --recipe you run with.")
+
+
+def _tell_of_copies(warehouse: "Warehouse", dropped: list[str]) -> None:
+    """Say which records deduped found to be copies of those just dropped: one of them stands for the text from then on."""
+    from curation_assets import overrides
+    from curation_assets.audit import printable
+
+    if not dropped or not warehouse.has_table("deduped.pairs"):
+        return
+    copies = overrides.copies_of(warehouse, dropped)
+    if not copies:
+        return
+    names = list(_called(warehouse, copies[:COPIES_SHOWN]).values())
+    more = f" and {len(copies) - COPIES_SHOWN:,} more" if len(copies) > COPIES_SHOWN else ""
+    print(
+        printable(
+            f"The same words, or nearly, are also in {', '.join(names)}{more}, which the rules may keep in its place."
+        )
+    )
+    print("Drop them as well if it is the text that you mean; deduped.pairs has them all.")
 
 
 def _called(warehouse: "Warehouse", record_ids: list[str]) -> dict[str, str]:
@@ -89,21 +119,24 @@ def _called(warehouse: "Warehouse", record_ids: list[str]) -> dict[str, str]:
 
 def _entries_of(warehouse: "Warehouse", file: Path) -> "list[Entry]":
     """The verdicts of a CSV file. Raises ValueError naming what can't be read, LookupError a record there is not."""
-    from curation_assets.overrides import Entry, meant
+    from curation_assets.overrides import Entry, meant, wrong_with
 
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             rows = csv.DictReader(opened)
             missing = {"record", "verdict", "reason"} - set(rows.fieldnames or [])
-            given = (
-                [] if missing else [(row["record"] or "", row["verdict"] or "", row["reason"] or "") for row in rows]
-            )
+            given = []
+            for row in () if missing else rows:
+                wrong = wrong_with(row["verdict"] or "", row["reason"] or "")
+                if wrong:
+                    raise ValueError(f"{file}, line {rows.line_num}: {wrong} None of its verdicts is entered.")
+                given.append((row["record"] or "", row["verdict"] or "", row["reason"] or ""))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: it cannot be read as CSV in UTF-8: {error}.") from error
     if missing:
-        raise ValueError(f"{file}: it has no column {min(missing)}; it needs record, verdict and reason.")
+        raise ValueError(f"{file}: it has no column {', '.join(sorted(missing))}; it needs record, verdict and reason.")
     try:
         ids = meant(warehouse, [record for record, _, _ in given])
     except (LookupError, ValueError) as error:
-        raise type(error)(f"{file}: {error}") from error
+        raise type(error)(f"{file}: {error} None of its verdicts is entered.") from error
     return [Entry(ids[record], verdict, reason) for record, verdict, reason in given]

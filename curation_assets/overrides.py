@@ -58,10 +58,9 @@ def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
     Raises ValueError for an unknown verdict, a reason or a name left out, a record named twice or none we know; then nothing is
     written.
     """
-    if wrong := {entry.verdict for entry in entries} - set(VERDICTS):
-        raise ValueError(f"'{min(wrong)}' is no verdict; choose keep, drop or none.")
-    if not all(entry.reason.strip() for entry in entries):
-        raise ValueError("A verdict needs a reason: it is what the ledger will say of the record.")
+    for entry in entries:
+        if wrong := wrong_with(entry.verdict, entry.reason):
+            raise ValueError(wrong)
     if not decided_by.strip():
         raise ValueError("A verdict needs a name: the ledger will say who decided.")
     ids = [entry.record_id for entry in entries]
@@ -84,6 +83,25 @@ def enter(warehouse: Warehouse, entries: list[Entry], decided_by: str) -> str:
         commit.append(OVERRIDES, rows)
         commit.record_overrides(started, decided_by)
     return run_id
+
+
+def wrong_with(verdict: str, reason: str) -> str | None:
+    """What a verdict lacks, in a sentence; None where it can be entered."""
+    if verdict not in VERDICTS:
+        return f"'{verdict}' is no verdict; choose keep, drop or none."
+    return None if reason.strip() else "A verdict needs a reason: it is what the ledger will say of the record."
+
+
+def copies_of(warehouse: Warehouse, record_ids: list[str]) -> list[str]:
+    """Our ids of the other records that deduped's last run found to say the same as these, or nearly: one of a group stands for all."""
+    pairs = (
+        "with dropped as (select unnest($ids::varchar[]) as record_id), "
+        "kept as (select matched_record_id as record_id from deduped.pairs where record_id in (from dropped) union from dropped) "
+        "select record_id from kept union "
+        "select record_id from deduped.pairs where matched_record_id in (from kept) order by all"
+    )
+    said = set(record_ids)
+    return [one for one in warehouse.query(pairs, ids=record_ids)["record_id"] if one not in said]
 
 
 def meant(warehouse: Warehouse, given: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+import typer
 import yaml
 from conftest import materialize_unchecked
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from curation_assets.audit import printable
 from curation_assets.cli import RECIPES, app, check_config, selected_assets, sources_of, tell_what_is_not_repeated
 from curation_assets.command_line import FAILED, NOT_FOUND, USAGE
 from curation_assets.home import lasting_path
+from curation_assets.readers import SourceError
 
 runner = CliRunner()
 
@@ -120,6 +122,32 @@ def test_every_recipe_is_a_valid_run_config(recipe):
     assert set(config["ops"]) <= known
 
 
+@pytest.mark.parametrize(
+    ("ops", "told"),
+    [
+        ({"filtered": {"min_words": 3}}, "filtered: min_words should stand below `config:`, not beside it."),
+        (
+            {"filtered": {"config": {"languages": "en"}}},
+            "filtered.languages: Input should be a valid list, such as [en]; it is en.",
+        ),
+        (
+            {"deduped": {"config": {"survivor": "source_priority"}}},
+            "deduped: survivor source_priority and the list source_priority go together; give both or neither; it is",
+        ),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_told_with_how_it_is_written(ops, told):
+    with pytest.raises(typer.BadParameter) as refused:
+        check_config({"ops": ops})
+    assert told in refused.value.message
+
+
+def test_a_benchmark_that_is_not_there_is_refused_before_the_run(tmp_path):
+    ops = {"contamination": {"config": {"benchmarks": [{"name": "g", "path": str(tmp_path / "none.jsonl")}]}}}
+    with pytest.raises(SourceError, match="Source 'g': there is no file"):
+        check_config({"ops": ops})
+
+
 def test_the_readme_shows_only_commands_that_exist():
     from curation_assets.tables import SQL
 
@@ -133,6 +161,19 @@ def test_the_readme_shows_only_commands_that_exist():
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
 
 
+def test_a_recipe_in_the_readme_is_one_as_it_stands():
+    from curation_assets.tables import SQL
+
+    recipes = re.findall(
+        r"```yaml\n(.*?)```", (SQL.resolve().parent / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert recipes
+    for recipe in recipes:
+        config = yaml.safe_load(recipe)
+        assert list(config) == ["ops"]
+        check_config(config)
+
+
 def test_a_run_says_which_settings_of_the_last_run_it_leaves_at_their_defaults(warehouse, tmp_path, capsys):
     source = tmp_path / "t.txt"
     source.write_text("A text that is read and cleaned.")
@@ -142,4 +183,7 @@ def test_a_run_says_which_settings_of_the_last_run_it_leaves_at_their_defaults(w
     tell_what_is_not_repeated({"ops": {}}, warehouse, keys)
     assert "with the defaults now: cleaned (boilerplate_lines). Give --recipe" in capsys.readouterr().err
     tell_what_is_not_repeated({"ops": {"cleaned": {}}}, warehouse, keys)
+    assert capsys.readouterr().err == ""
+    # A recipe that names every asset it selects leaves nothing at its defaults, whatever ran here that is not selected.
+    tell_what_is_not_repeated({"ops": {"deduped": {}}}, warehouse, selected_assets("deduped"))
     assert capsys.readouterr().err == ""

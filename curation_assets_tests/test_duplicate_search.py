@@ -267,6 +267,21 @@ def test_a_source_of_which_there_is_no_record_is_named(tmp_path, caplog):
     assert "source_priority names sorce0, of which" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("survivor", "told"), [("highest_quality", "no record has a score"), ("newest", "no record has a time")]
+)
+def test_a_survivor_that_finds_nothing_to_rank_by_says_what_it_does_instead(tmp_path, caplog, survivor, told):
+    warehouse = Warehouse(database=str(tmp_path / "s.duckdb"))
+    hold(warehouse, [(0, "one"), (1, "two")])
+    run(warehouse, DEFAULT._replace(survivor="newest"))
+    with warehouse.get_connection() as connection:
+        connection.execute("update cleaned.records set record_time = null")
+    run(warehouse, DEFAULT)
+    assert "survivor is" not in caplog.text
+    run(warehouse, DEFAULT._replace(survivor=survivor))
+    assert f"survivor is {survivor}, and {told}" in caplog.text
+
+
 def test_a_quality_that_is_not_known_comes_last_and_the_longest_of_those_first_but_people_come_before_all():
     rows = {
         "record_id": ["a", "b", "c", "d"], "text_hash": ["a"] * 4, "source": ["s"] * 4, "source_uri": ["u"] * 4, "source_row": [1, 2, 3, 4],

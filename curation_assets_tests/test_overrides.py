@@ -197,10 +197,26 @@ def test_what_cannot_be_entered_is_said_and_changes_nothing(warehouse, corpus, a
     assert not len(overrides.in_force(warehouse))
 
 
+def test_a_drop_names_the_copies_that_may_stand_for_the_text(warehouse, corpus):
+    for dropped, other in [("twin", "texts: twin-too"), ("twin-too", "texts: twin"), ("copied", "texts: copy")]:
+        output = said(warehouse, dropped, "drop", "--reason", "x").output.replace("\n", " ")
+        assert "The same words" in output and f"({other})" in output, output
+    assert "The same words" not in said(warehouse, "fine", "drop", "--reason", "x").output
+    assert "The same words" not in said(warehouse, "twin", "keep", "--reason", "x").output
+
+
+def test_taking_back_what_was_never_said_is_told(warehouse, corpus):
+    assert "no verdict was in force" in said(warehouse, "fine", "none", "--reason", "x").output
+    said(warehouse, "short", "keep", "--reason", "x")
+    assert "no verdict was in force" not in said(warehouse, "short", "none", "--reason", "x").output
+
+
 def test_a_file_of_verdicts_is_taken_whole_or_not_at_all(warehouse, corpus, tmp_path):
     table = tmp_path / "verdicts.csv"
     table.write_text("record,verdict,reason\nfine,drop,dull\nshort,keep,\n")
-    assert "needs a reason" in said(warehouse, "--file", str(table)).output
+    assert f"{table.name}, line 3: A verdict needs a reason" in said(warehouse, "--file", str(table)).output.replace(
+        "\n", ""
+    )
     table.write_bytes("record,verdict,reason\nfine,drop,clich\u00e9\n".encode("latin-1"))
     assert f"{table}: it cannot be read as CSV in UTF-8" in said(warehouse, "--file", str(table)).output.replace(
         "\n", ""

@@ -130,6 +130,8 @@ def raw(
     sources = [source.as_source() for source in config.sources]
     files = list(files_of(sources)) if sources else list(files_of(known_sources(warehouse), may_be_gone=True))
     accounts = [ingest(warehouse, source, file, context.run_id) for source, file in files]
+    for said in what_is_unchanged(accounts):
+        logger.info("raw: %s", said)
     with warehouse.commit(context, config, main="raw.records", started=started) as commit:
         commit.notes = {name: sum(account[name] for account in accounts) for name in COUNTS} | {
             "files": len(files),
@@ -172,6 +174,25 @@ def known_sources(warehouse: Warehouse) -> list[readers.Source]:
     return [readers.Source(**config | {"parts": tuple(config["parts"])}) for config in configs]
 
 
+OTHER_ENCODING = (
+    " If the file is in another encoding, say which in a recipe: `encoding:` of the source, such as cp949 or latin-1."
+)
+
+
+def what_is_unchanged(accounts: list[dict[str, Any]]) -> list[str]:
+    """A sentence a source on its files that added nothing: a folder may have a hundred thousand of them."""
+    said = []
+    unchanged = [account for account in accounts if account["batch_id"] is None]
+    for source in dict.fromkeys(account["source"] for account in unchanged):
+        files = [account for account in unchanged if account["source"] == source]
+        last = f"{max(account['ingested_at'] for account in files):%Y-%m-%d %H:%M}"
+        if len(files) == 1:
+            said.append(f"{files[0]['source_uri']} is unchanged since {last}; it adds nothing.")
+        else:
+            said.append(f"{source}: {len(files):,} files are unchanged since {last} or before; they add nothing.")
+    return said
+
+
 def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run_id: str) -> dict[str, Any]:
     """Read one file into raw.records in a transaction of its own, and return its row of raw.batches.
 
@@ -196,10 +217,7 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
         and _reads_alike(json.loads(previous["source_config"]), settings)
         and (lifted is None or lifted < previous["ingested_at"])  # else: rows refused then may be let in now
     ):
-        logger.info(
-            "raw: %s is unchanged since %s; it adds nothing.", file.uri, f"{previous['ingested_at']:%Y-%m-%d %H:%M}"
-        )
-        return account
+        return account | {"source": source.name, "source_uri": file.uri, "ingested_at": previous["ingested_at"]}
     account |= {
         "batch_id": _short_hash(
             source.name, file.uri, file_hash, _identity(settings), previous["batch_id"] if previous else ""
@@ -235,7 +253,7 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
             commit.append("raw.rejects", rejects.file(), **batch)
             account["rows_added"] = int(arriving["is_new"].sum())
             account["rows_known"] = len(arriving) - account["rows_added"]
-            account["notes"] = notes + _what_changed(commit, account)
+            account["notes"] = notes + _what_changed(commit, account, previous)
             commit.append(
                 "raw.batches",
                 pl.DataFrame([account], schema_overrides={"notes": pl.List(pl.String), "previous_batch_id": pl.String}),
@@ -249,7 +267,7 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
             "raw: %s: not readable: %s (see raw.rejects). First: %s",
             file.uri,
             f"{account['rows_rejected']:,}",
-            without_personal_data(said),
+            without_personal_data(said) + (OTHER_ENCODING if "is not valid UTF-8" in said else ""),
         )
     return account
 
@@ -259,19 +277,25 @@ def _numbered(rows: pa.Table | pa.RecordBatch, first: int) -> pa.Table | pa.Reco
     return rows.append_column("position", pa.array(range(first, first + len(rows)), pa.int64()))
 
 
-def _what_changed(commit: Commit, account: dict[str, Any]) -> list[str]:
-    """A sentence on what a changed file brought, for its batch; nothing for a file read for the first time."""
-    if not account["previous_batch_id"]:
+def _what_changed(commit: Commit, account: dict[str, Any], previous: dict[str, Any] | None) -> list[str]:
+    """A sentence on what a changed file, or one read by other settings, brought; nothing for a file read for the first time."""
+    if not previous:
         return []
     gone = commit.connection.execute(
         "select count(*) from raw.batch_records where batch_id = $previous "
         "and record_id not in (select record_id from raw.batch_records where batch_id = $batch)",
         {"previous": account["previous_batch_id"], "batch": account["batch_id"]},
     ).fetchall()[0][0]
-    return [
-        f"{account['source_uri']} has changed since it was last read: {account['rows_added']:,} rows are new, "
-        f"{account['rows_known']:,} were known, {gone:,} are no longer in it."
-    ]
+    file, counts = (
+        account["source_uri"],
+        f"{account['rows_added']:,} rows are new, {account['rows_known']:,} were known",
+    )
+    if previous["file_hash"] != account["file_hash"]:
+        return [f"{file} has changed since it was last read: {counts}, {gone:,} are no longer in it."]
+    before, now = json.loads(previous["source_config"]), json.loads(account["source_config"])
+    other = sorted(name for name in now if name != "path" and before.get(name) != now[name])
+    why = f" with another {', '.join(other)}" if other else ""
+    return [f"{file}, itself unchanged, is read anew{why}: {counts}, {gone:,} of those read before are outdated."]
 
 
 def _latest_batch(warehouse: Warehouse, source: str, uri: str) -> dict[str, Any] | None:

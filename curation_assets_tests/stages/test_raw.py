@@ -1,6 +1,7 @@
 """Batches: what the same file, a grown file and an edited file bring, and that nothing read is ever lost."""
 
 import json
+from datetime import datetime, timezone
 
 import dagster as dg
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from curation_assets.readers import SourceError
 from curation_assets.stages.cleaned import cleaned
-from curation_assets.stages.raw import RawConfig, SourceConfig, files_of, known_sources, raw
+from curation_assets.stages.raw import RawConfig, SourceConfig, files_of, known_sources, raw, what_is_unchanged
 from curation_assets.warehouse import Warehouse
 
 
@@ -56,6 +57,25 @@ def test_a_grown_file_adds_its_new_rows_and_says_that_it_changed(warehouse, note
     assert (batch["rows_read"], batch["rows_added"], batch["rows_known"], batch["rows_rejected"]) == (7, 1, 5, 1)
     assert any("has changed" in note and "1 rows are new" in note for note in batch["notes"])
     assert len(texts(warehouse, "cleaned.records")) == 6
+
+
+def test_the_same_bytes_under_another_licence_are_not_called_a_changed_file(warehouse, notes):
+    ingest(warehouse, notes, license="MIT")
+    batch = ingest(warehouse, notes, license="CC0-1.0")
+    (note,) = [note for note in batch["notes"] if "read anew" in note]
+    assert note.endswith(
+        "itself unchanged, is read anew with another license: 5 rows are new, 0 were known, 5 of those read before are outdated."
+    )
+
+
+def test_the_unchanged_files_of_a_folder_are_one_sentence():
+    at = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
+    unchanged = [{"batch_id": None, "source": "pages", "source_uri": f"{n}.html", "ingested_at": at} for n in range(3)]
+    one = {"batch_id": None, "source": "notes", "source_uri": "notes.txt", "ingested_at": at}
+    assert what_is_unchanged([*unchanged, {"batch_id": "b", "source": "new"}, one]) == [
+        "pages: 3 files are unchanged since 2026-01-02 03:04 or before; they add nothing.",
+        "notes.txt is unchanged since 2026-01-02 03:04; it adds nothing.",
+    ]
 
 
 def test_an_edited_row_supersedes_the_old_one_and_the_ledger_says_so(warehouse, notes):
