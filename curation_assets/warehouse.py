@@ -764,22 +764,28 @@ class Commit:
 def _make_ledger(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the ledger's tables, its view and the overrides where they are missing, and columns that an older database lacks."""
     connection.execute("create schema if not exists ledger; create schema if not exists overrides")
+    has = dict(
+        connection.execute(
+            "select schema_name || '.' || table_name, list(column_name) from duckdb_columns() "
+            "where database_name = current_database() group by all"
+        ).fetchall()
+    )
     for name in ("ledger.decisions", "ledger.runs", "ledger.redactions", OVERRIDES):
         table = tables()[name]
+        if set(has.get(name, ())) == set(table.columns):
+            continue  # as in nearly every transaction
         columns = ", ".join(f"null as {column}" for column in table.incoming)
         connection.execute(f"create or replace temp view incoming as select {columns}")
         params = dict.fromkeys(table.params) or None
         connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
         _add_missing_columns(connection, table, params)
-    if connection.execute(
-        "select count(*) from information_schema.tables where table_schema = 'erasure' and table_name = 'tombstones'"
-    ).fetchall()[0][0]:
-        table = tables()["erasure.tombstones"]
+    table = tables()["erasure.tombstones"]
+    if set(has.get(table.name, table.columns)) != set(table.columns):
         connection.execute(
             f"create or replace temp view incoming as select {', '.join(f'null as {column}' for column in table.incoming)}"
         )
         _add_missing_columns(connection, table, None)
-    connection.execute("drop view incoming")
+    connection.execute("drop view if exists incoming")
     connection.execute(f"create or replace view ledger.current_decisions as {tables()['ledger.current_decisions'].sql}")
 
 

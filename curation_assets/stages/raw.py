@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -20,7 +20,7 @@ from curation_assets.pages import histogram, markdown_table, materialized
 from curation_assets.progress import logger, reporter
 from curation_assets.readers import RECORDS, REJECTS
 from curation_assets.stages import OWNERS
-from curation_assets.tombstones import last_lifted_at, refusals
+from curation_assets.tombstones import Refusals, last_lifted_at, refusals
 from curation_assets.warehouse import Commit, Warehouse
 
 COUNTS = ("rows_read", "rows_added", "rows_known", "rows_rejected")
@@ -129,7 +129,8 @@ def raw(
     started = warehouse.begin()
     sources = [source.as_source() for source in config.sources]
     files = list(files_of(sources)) if sources else list(files_of(known_sources(warehouse), may_be_gone=True))
-    accounts = [ingest(warehouse, source, file, context.run_id) for source, file in files]
+    known = Known(latest_batches(warehouse), last_lifted_at(warehouse), {})
+    accounts = [ingest(warehouse, source, file, context.run_id, known) for source, file in files]
     for said in what_is_unchanged(accounts):
         logger.info("raw: %s", said)
     with warehouse.commit(context, config, main="raw.records", started=started) as commit:
@@ -193,7 +194,20 @@ def what_is_unchanged(accounts: list[dict[str, Any]]) -> list[str]:
     return said
 
 
-def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run_id: str) -> dict[str, Any]:
+class Known(NamedTuple):
+    """What the database held when the run began, which keeps others from changing it: a folder may have many small files."""
+
+    latest: dict[tuple[str, str], dict[str, Any]]
+    """The latest batch of each file, by source and file; those of the run are added."""
+    lifted: datetime | None
+    """When a withdrawal was taken back last."""
+    refusals: dict[str, Refusals | None]
+    """What each source may not bring in again, as far as it was asked."""
+
+
+def ingest(
+    warehouse: Warehouse, source: readers.Source, file: readers.File, run_id: str, known: Known
+) -> dict[str, Any]:
     """Read one file into raw.records in a transaction of its own, and return its row of raw.batches.
 
     A file whose bytes and reader settings are those of its latest batch is left alone: its row has no batch_id.
@@ -203,19 +217,20 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
     except OSError as error:
         raise readers.SourceError(f"Source '{source.name}': {file.path} cannot be read: {error.strerror}.") from error
     settings = source._asdict() | {"path": lasting_path(source.path)}
-    previous = _latest_batch(warehouse, source.name, file.uri)
+    previous = known.latest.get((source.name, file.uri))
     account: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"batch_id": None}
     if previous and _is_another_file(previous["path"], file.path):
         raise readers.SourceError(
             f"Source '{source.name}' already has a file {file.uri}, read from {previous['path']}, which still exists; "
             f"give the source of {file.path} another name."
         )
-    lifted = last_lifted_at(warehouse)
     if (
         previous
         and previous["file_hash"] == file_hash
         and _reads_alike(json.loads(previous["source_config"]), settings)
-        and (lifted is None or lifted < previous["ingested_at"])  # else: rows refused then may be let in now
+        and (
+            known.lifted is None or known.lifted < previous["ingested_at"]
+        )  # else: rows refused then may be let in now
     ):
         return account | {"source": source.name, "source_uri": file.uri, "ingested_at": previous["ingested_at"]}
     account |= {
@@ -237,7 +252,9 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
     with warehouse.spool() as records, warehouse.spool() as rejects:
         records.write(_numbered(RECORDS.empty_table(), 0))
         rejects.write(REJECTS.empty_table())
-        erased = refusals(warehouse, source.name)
+        if source.name not in known.refusals:
+            known.refusals[source.name] = refusals(warehouse, source.name)
+        erased = known.refusals[source.name]
         for batch in readers.read(source, file):
             batch = erased.sift(batch) if erased else batch
             records.write(_numbered(batch.records, records.rows))
@@ -258,6 +275,7 @@ def ingest(warehouse: Warehouse, source: readers.Source, file: readers.File, run
                 "raw.batches",
                 pl.DataFrame([account], schema_overrides={"notes": pl.List(pl.String), "previous_batch_id": pl.String}),
             )
+    known.latest[source.name, file.uri] = account
     for note in account["notes"]:
         logger.info("raw: %s", without_personal_data(note))  # the log of a run is a page, too
     if account["rows_rejected"]:
@@ -298,16 +316,15 @@ def _what_changed(commit: Commit, account: dict[str, Any], previous: dict[str, A
     return [f"{file}, itself unchanged, is read anew{why}: {counts}, {gone:,} of those read before are outdated."]
 
 
-def _latest_batch(warehouse: Warehouse, source: str, uri: str) -> dict[str, Any] | None:
+def latest_batches(warehouse: Warehouse) -> dict[tuple[str, str], dict[str, Any]]:
+    """The latest batch of each file that was read, by source and file."""
     if not warehouse.has_table("raw.batches"):
-        return None
+        return {}
     rows = warehouse.query(
-        "select batch_id, path, file_hash, ingested_at, source_config::varchar as source_config from raw.batches "
-        "where source = $source and source_uri = $uri order by ingested_at desc limit 1",
-        source=source,
-        uri=uri,
+        "select source, source_uri, batch_id, path, file_hash, ingested_at, source_config::varchar as source_config from raw.batches "
+        "qualify row_number() over (partition by source, source_uri order by ingested_at desc) = 1"
     )
-    return rows.row(0, named=True) if len(rows) else None
+    return {(row["source"], row["source_uri"]): row for row in rows.iter_rows(named=True)}
 
 
 def _is_another_file(before: str, now: Path) -> bool:
