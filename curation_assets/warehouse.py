@@ -4,7 +4,8 @@ One file, many processes: a UI run, two `curate run`s and a `curate sql` may all
 file for writing, so a lock file beside the database queues everybody, readers too; who has it attaches the file to an
 engine in memory that outlives the moment, for making one takes longer than most questions. What Python computes is computed
 without it: a stage reads what it needs to a spool beside the database, lets go, computes, and commits everything it has
-made (tables, ledger decisions, its run row) in one transaction; `raw` commits file by file, embeddings chunk by chunk.
+made (tables, ledger decisions, its run row) in one transaction; `raw` commits file by file, small ones together, embeddings
+chunk by chunk.
 What SQL computes runs inside that transaction, so large signals or batches make readers wait. After a kill at any point the
 file holds the old version or the new one, whole. A second lock, held for a whole run, makes runs wait for one another.
 
@@ -612,15 +613,15 @@ class Commit:
                 params or None,
             )
 
-    def append_new(self, name: str, incoming: Incoming, key: str, **params: Any) -> pl.DataFrame:
-        """Append the rows whose key the table does not hold yet; return the keys of all of them, with `is_new`."""
+    def append_new(self, name: str, incoming: Incoming, key: str, *beside: str, **params: Any) -> pl.DataFrame:
+        """Append the rows whose key the table does not hold yet; return the keys of all, the columns `beside` them, and `is_new`."""
         table = tables()[name]
         self.connection.execute(f"create schema if not exists {name.split('.')[0]}")
         with self._incoming(incoming, table.incoming):
             self.connection.execute(f"create table if not exists {name} as select * from ({table.sql}) limit 0", params)
             self.connection.execute(
                 f"create or replace temp table arriving as "
-                f"select {key}, {key} not in (select {key} from {name}) as is_new from ({table.sql})",
+                f"select {', '.join((key, *beside))}, {key} not in (select {key} from {name}) as is_new from ({table.sql})",
                 params,
             )
             self.connection.execute(

@@ -39,18 +39,18 @@ def texts_file(tmp_path, name, rows):
 
 
 def test_a_commit_that_raises_leaves_nothing_behind(warehouse):
-    arriving = pl.DataFrame({"record_id": ["a"]})
+    arriving = pl.DataFrame({"batch_id": ["one"], "record_id": ["a"]})
     with warehouse.transaction("raw", "run-1") as commit:
-        commit.append("raw.batch_records", arriving, batch_id="one")
+        commit.append("raw.batch_records", arriving)
     with pytest.raises(RuntimeError), warehouse.transaction("raw", "run-2") as commit:
-        commit.append("raw.batch_records", arriving, batch_id="two")
+        commit.append("raw.batch_records", arriving.with_columns(batch_id=pl.lit("two")))
         raise RuntimeError
     assert warehouse.query("select batch_id from raw.batch_records")["batch_id"].to_list() == ["one"]
 
 
 def test_incoming_columns_must_be_those_the_sql_file_names(warehouse):
     with pytest.raises(ValueError, match="expects incoming"), warehouse.transaction("raw", "run") as commit:
-        commit.append("raw.batch_records", pl.DataFrame({"id": ["a"]}), batch_id="one")
+        commit.append("raw.batch_records", pl.DataFrame({"id": ["a"]}))
 
 
 def test_reading_a_database_that_is_not_there_says_what_to_do(tmp_path):
@@ -60,7 +60,7 @@ def test_reading_a_database_that_is_not_there_says_what_to_do(tmp_path):
 
 def test_what_is_read_together_shares_a_connection_and_writers_wait_for_its_end(warehouse):
     reject = pl.DataFrame([dict.fromkeys(tables()["raw.rejects"].incoming)])
-    warehouse.append("raw.rejects", reject, source="s", batch_id="b")
+    warehouse.append("raw.rejects", reject, source="s")
     with warehouse.reading():
         assert warehouse.rows("raw.rejects") == 1
         with warehouse.get_connection(read_only=True) as one, warehouse.get_connection(read_only=True) as other:
@@ -70,10 +70,10 @@ def test_what_is_read_together_shares_a_connection_and_writers_wait_for_its_end(
         with pytest.raises(Timeout), FileLock(f"{warehouse.path}.lock", timeout=0):
             pass
         with pytest.raises(RuntimeError, match="after its end"):  # this thread would wait for itself
-            warehouse.append("raw.rejects", reject, source="s", batch_id="b")
+            warehouse.append("raw.rejects", reject, source="s")
     with FileLock(f"{warehouse.path}.lock", timeout=0):
         pass
-    warehouse.append("raw.rejects", reject, source="s", batch_id="b")
+    warehouse.append("raw.rejects", reject, source="s")
     assert warehouse.rows("raw.rejects") == 2
 
 
@@ -91,7 +91,7 @@ def test_one_connection_leaves_the_file_free_and_nothing_behind_for_the_next(war
         commit.connection.execute("create table half as select 1 as a; select b from half")
     assert warehouse.query("from duckdb_tables() where not internal")["table_name"].to_list().count("half") == 0
     elsewhere = Warehouse(database=str(warehouse.path.with_name("other.duckdb")), memory_limit="200MB")
-    elsewhere.append("raw.batch_records", pl.DataFrame({"record_id": ["a"]}), batch_id="one")
+    elsewhere.append("raw.batch_records", pl.DataFrame({"batch_id": ["one"], "record_id": ["a"]}))
     assert warehouse.value("select current_setting('memory_limit')") != elsewhere.value(
         "select current_setting('memory_limit')"
     )
@@ -105,7 +105,7 @@ def test_names_that_no_sql_file_knows_never_reach_the_database(warehouse):
 def test_threads_of_one_process_queue_for_the_file(warehouse):
     def append(name):
         for _ in range(5):
-            warehouse.append("raw.batch_records", pl.DataFrame({"record_id": [name]}), batch_id=name)
+            warehouse.append("raw.batch_records", pl.DataFrame({"batch_id": [name], "record_id": [name]}))
 
     threads = [threading.Thread(target=append, args=(str(i),)) for i in range(4)]
     for thread in threads:

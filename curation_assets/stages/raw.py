@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -21,7 +21,7 @@ from curation_assets.progress import logger, reporter
 from curation_assets.readers import RECORDS, REJECTS
 from curation_assets.stages import OWNERS
 from curation_assets.tombstones import Refusals, last_lifted_at, refusals
-from curation_assets.warehouse import Commit, Warehouse
+from curation_assets.warehouse import Commit, Spool, Warehouse
 
 COUNTS = ("rows_read", "rows_added", "rows_known", "rows_rejected")
 """What is counted for every batch: rows read = added + known + rejected."""
@@ -130,7 +130,7 @@ def raw(
     sources = [source.as_source() for source in config.sources]
     files = list(files_of(sources)) if sources else list(files_of(known_sources(warehouse), may_be_gone=True))
     known = Known(latest_batches(warehouse), last_lifted_at(warehouse), {})
-    accounts = [ingest(warehouse, source, file, context.run_id, known) for source, file in files]
+    accounts = [account for group in groups(files) for account in ingest(warehouse, group, context.run_id, known)]
     for said in what_is_unchanged(accounts):
         logger.info("raw: %s", said)
     with warehouse.commit(context, config, main="raw.records", started=started) as commit:
@@ -194,6 +194,10 @@ def what_is_unchanged(accounts: list[dict[str, Any]]) -> list[str]:
     return said
 
 
+GROUP_FILES, GROUP_BYTES = 200, 4 << 20
+"""Small files are committed together, at most so many and so much at a time: what a kill may cost."""
+
+
 class Known(NamedTuple):
     """What the database held when the run began, which keeps others from changing it: a folder may have many small files."""
 
@@ -205,13 +209,60 @@ class Known(NamedTuple):
     """What each source may not bring in again, as far as it was asked."""
 
 
+def groups(files: Iterable[tuple[readers.Source, readers.File]]) -> Iterator[list[tuple[readers.Source, readers.File]]]:
+    """The files, in order, small ones of a source together: a transaction costs more than reading a page."""
+    group: list[tuple[readers.Source, readers.File]] = []
+    for source, file in files:
+        size = sum(before.size_bytes for _, before in group) + file.size_bytes
+        is_there = any(before.uri == file.uri for _, before in group)
+        if group and (group[0][0] != source or is_there or len(group) == GROUP_FILES or size > GROUP_BYTES):
+            yield group
+            group = []
+        group.append((source, file))
+    if group:
+        yield group
+
+
+class Reading(NamedTuple):
+    """A file that was read, on its way into the database."""
+
+    account: dict[str, Any]
+    """Its row of raw.batches, as far as it is known."""
+    previous: dict[str, Any] | None
+    """Its latest batch before."""
+    notes: list[str]
+    """What the reader has to say."""
+
+
 def ingest(
-    warehouse: Warehouse, source: readers.Source, file: readers.File, run_id: str, known: Known
-) -> dict[str, Any]:
-    """Read one file into raw.records in a transaction of its own, and return its row of raw.batches.
+    warehouse: Warehouse, files: list[tuple[readers.Source, readers.File]], run_id: str, known: Known
+) -> list[dict[str, Any]]:
+    """Read some files of a source into raw.records in one transaction, and return their rows of raw.batches.
 
     A file whose bytes and reader settings are those of its latest batch is left alone: its row has no batch_id.
     """
+    with warehouse.spool() as records, warehouse.spool() as rejects:
+        records.write(_numbered(_of_batch(RECORDS.empty_table(), ""), 0))
+        rejects.write(_of_batch(REJECTS.empty_table(), ""))
+        found = [read(warehouse, source, file, run_id, known, records, rejects) for source, file in files]
+        if readings := [one for one in found if isinstance(one, Reading)]:
+            with warehouse.transaction("raw", run_id) as commit:
+                write(commit, readings, records, rejects)
+    for reading in readings:
+        tell(warehouse, reading.account)
+    return [one.account if isinstance(one, Reading) else one for one in found]
+
+
+def read(
+    warehouse: Warehouse,
+    source: readers.Source,
+    file: readers.File,
+    run_id: str,
+    known: Known,
+    records: Spool,
+    rejects: Spool,
+) -> Reading | dict[str, Any]:
+    """Read one file to the spools; of a file that is unchanged its row without a batch_id."""
     try:
         file_hash = readers.file_hash(file.path)
     except OSError as error:
@@ -249,45 +300,54 @@ def ingest(
     }
     notes: list[str] = []
     report = reporter(f"raw: {file.uri}", "rows")
-    with warehouse.spool() as records, warehouse.spool() as rejects:
-        records.write(_numbered(RECORDS.empty_table(), 0))
-        rejects.write(REJECTS.empty_table())
-        if source.name not in known.refusals:
-            known.refusals[source.name] = refusals(warehouse, source.name)
-        erased = known.refusals[source.name]
-        for batch in readers.read(source, file):
-            batch = erased.sift(batch) if erased else batch
-            records.write(_numbered(batch.records, records.rows))
-            rejects.write(batch.rejects)
-            notes += batch.notes
-            account["rows_read"] += len(batch.records) + len(batch.rejects)
-            account["rows_rejected"] += len(batch.rejects)
-            report(account["rows_read"])
-        batch = {"source": source.name, "batch_id": account["batch_id"]}
-        with warehouse.transaction("raw", run_id) as commit:
-            arriving = commit.append_new("raw.records", records.file(), "record_id", **batch)
-            commit.append("raw.batch_records", arriving.select("record_id"), batch_id=account["batch_id"])
-            commit.append("raw.rejects", rejects.file(), **batch)
-            account["rows_added"] = int(arriving["is_new"].sum())
-            account["rows_known"] = len(arriving) - account["rows_added"]
-            account["notes"] = notes + _what_changed(commit, account, previous)
-            commit.append(
-                "raw.batches",
-                pl.DataFrame([account], schema_overrides={"notes": pl.List(pl.String), "previous_batch_id": pl.String}),
-            )
+    if source.name not in known.refusals:
+        known.refusals[source.name] = refusals(warehouse, source.name)
+    erased = known.refusals[source.name]
+    for batch in readers.read(source, file):
+        batch = erased.sift(batch) if erased else batch
+        records.write(_numbered(_of_batch(batch.records, account["batch_id"]), records.rows))
+        rejects.write(_of_batch(batch.rejects, account["batch_id"]))
+        notes += batch.notes
+        account["rows_read"] += len(batch.records) + len(batch.rejects)
+        account["rows_rejected"] += len(batch.rejects)
+        report(account["rows_read"])
     known.latest[source.name, file.uri] = account
+    return Reading(account, previous, notes)
+
+
+def write(commit: Commit, readings: list[Reading], records: Spool, rejects: Spool) -> None:
+    """Add the rows of files of one source to the tables, and complete their rows of raw.batches."""
+    source = readings[0].account["source"]
+    arriving = commit.append_new("raw.records", records.file(), "record_id", "batch_id", source=source)
+    commit.append("raw.batch_records", arriving.select("batch_id", "record_id"))
+    commit.append("raw.rejects", rejects.file(), source=source)
+    counted = arriving.group_by("batch_id").agg(pl.len(), pl.col("is_new").sum())
+    counts = {batch_id: (rows, new) for batch_id, rows, new in counted.iter_rows()}
+    for account, previous, notes in readings:
+        rows, new = counts.get(account["batch_id"], (0, 0))
+        account["rows_added"], account["rows_known"] = new, rows - new
+        account["notes"] = notes + _what_changed(commit, account, previous)
+    overrides = {"notes": pl.List(pl.String), "previous_batch_id": pl.String}
+    commit.append("raw.batches", pl.DataFrame([reading.account for reading in readings], schema_overrides=overrides))
+
+
+def tell(warehouse: Warehouse, account: dict[str, Any]) -> None:
+    """Log what there is to say of a file that was read; the log of a run is a page, too."""
     for note in account["notes"]:
-        logger.info("raw: %s", without_personal_data(note))  # the log of a run is a page, too
+        logger.info("raw: %s", without_personal_data(note))
     if account["rows_rejected"]:
         first = "select coalesce(min_by(reason, source_row), any_value(reason)) as reason from raw.rejects where batch_id = $id"
         said = warehouse.value(first, id=account["batch_id"])
         logger.warning(
             "raw: %s: not readable: %s (see raw.rejects). First: %s",
-            file.uri,
+            account["source_uri"],
             f"{account['rows_rejected']:,}",
             without_personal_data(said) + (OTHER_ENCODING if "is not valid UTF-8" in said else ""),
         )
-    return account
+
+
+def _of_batch(rows: pa.Table | pa.RecordBatch, batch_id: str) -> pa.Table | pa.RecordBatch:
+    return rows.append_column("batch_id", pa.repeat(pa.scalar(batch_id, pa.string()), len(rows)))
 
 
 def _numbered(rows: pa.Table | pa.RecordBatch, first: int) -> pa.Table | pa.RecordBatch:

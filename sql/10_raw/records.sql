@@ -2,8 +2,7 @@
 -- Our id is a hash of all that is said of the record (source, file, owner's id, original, text, kind, label, licence, time; for
 -- identical rows of a file also which of them it is): the same on every machine and in every run, and new when any of it changes.
 -- $source: name of the source
--- $batch_id: the batch that brings the rows
--- incoming(position, source_record_id, has_owner_id, source_uri, source_row, kind, text, label, license, record_time, original): the rows of one file
+-- incoming(batch_id, position, source_record_id, has_owner_id, source_uri, source_row, kind, text, label, license, record_time, original): the rows of some files, and the batch that each file is
 with repeats as (
   -- Narrow on purpose: only the few rows that repeat an earlier one of the file reach the join below.
   select i.position, i.copy
@@ -33,6 +32,6 @@ select
   n.record_time::varchar as record_time,    -- the owner's time of the record, as written
   n.text::varchar as text,                  -- the text field, or the template filled in, before any cleaning
   n.original::varchar as original,          -- the record verbatim
-  $batch_id::varchar as batch_id            -- the batch that first brought it
+  n.batch_id::varchar as batch_id           -- the batch that first brought it
 from incoming as n
 left join repeats as c on c.position = n.position

@@ -1,9 +1,8 @@
 -- One row per row of a source that could not be read, with the reason. Nothing here went any further.
 -- $source: name of the source
--- $batch_id: the batch
--- incoming(source_uri, source_row, reason, excerpt): what the reader refused
+-- incoming(batch_id, source_uri, source_row, reason, excerpt): what the reader refused
 select
-  $batch_id::varchar as batch_id,     -- the batch
+  batch_id::varchar as batch_id,      -- the batch
   $source::varchar as source,         -- name of the source
   source_uri::varchar as source_uri,  -- the file
   source_row::bigint as source_row,   -- the row, from 1; empty where the whole file is meant
