@@ -275,6 +275,7 @@ def matches_of(
     )
     known = pl.DataFrame(schema=MATCHES) if anew else warehouse.query("from contamination.matches")
     known = known.join(looked, on="record_id", how="anti").select("record_id", *OF_PART, "longest_run")
+    known = known.filter(pl.struct("record_id", *OF_PART).is_unique())  # an id may stand for two items of a benchmark
     matches = matches.join(known, on=["record_id", *OF_PART], how="left")
     without = pl.col("longest_run").is_null()
     told = pl.concat(

@@ -156,14 +156,16 @@ def test_only_what_is_new_is_compared_and_the_tables_are_those_of_comparing_all(
             "select max_by((notes ->> 'records_looked_at')::int, finished_at) as n from ledger.runs where stage = 'contamination'"
         )
 
-    source = tmp_path / "texts.jsonl"
+    source, benchmark = tmp_path / "texts.jsonl", tmp_path / "sums.jsonl"
+    twice = {"id": "q1", "question": QUESTIONS[1].replace("A tram", "The tram")}  # an id that is no id
+    benchmark.write_text(benchmark.read_text() + json.dumps(twice) + "\n")
     assert compared(warehouse) == 3
     more = [
         {"id": "again", "text": QUESTIONS[2].replace("30", "31")},
         {"id": "other", "text": "Trams and boxes of jam for all."},
     ]
     rows = [json.loads(line) for line in source.read_text().splitlines() if "renumbered" not in line]
-    rows[0]["text"] += " And that was all."
+    rows[-1]["text"] += " And that was all."
     source.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *more]))
     for settings, n in (({}, 3), ({}, 0), ({"common_in_parts": 9}, 0), ({"ngram_words": 7}, 4)):
         assert compared(warehouse, **settings) == n
