@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,18 @@ def test_one_connection_leaves_the_file_free_and_nothing_behind_for_the_next(war
     assert warehouse.value("select current_setting('memory_limit')") != elsewhere.value(
         "select current_setting('memory_limit')"
     )
+
+
+def test_what_spills_does_so_again_when_the_run_of_another_process_has_cleared_the_folder(tmp_path):
+    warehouse = Warehouse(
+        database=str(tmp_path / "small.duckdb"), memory_limit="80MB", connection_config=(("threads", 1),)
+    )
+    spilling = "create temp table z as select hash(i)::varchar || hash(i + 1)::varchar as s from range(2000000) as t(i) order by s"
+    for _ in range(2):
+        with warehouse.get_connection() as connection:
+            connection.execute(spilling)
+            assert connection.execute("select count(*) from duckdb_temporary_files()").fetchall()[0][0]
+        shutil.rmtree(warehouse.spool_folder, ignore_errors=True)
 
 
 def test_names_that_no_sql_file_knows_never_reach_the_database(warehouse):
