@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from curation_assets.tables import tables
-from curation_assets.warehouse import NoSuchDatabaseError, Warehouse
+from curation_assets.warehouse import NoSuchDatabaseError, Warehouse, _idle_engines
 
 RUN = [sys.executable, "-m", "curation_assets.cli", "run"]
 
@@ -98,7 +98,16 @@ def test_one_connection_leaves_the_file_free_and_nothing_behind_for_the_next(war
     )
 
 
-def test_what_spills_does_so_again_when_the_run_of_another_process_has_cleared_the_folder(tmp_path):
+def test_an_engine_is_kept_after_a_short_use_only(warehouse, monkeypatch):
+    warehouse.append("raw.batch_records", pl.DataFrame({"record_id": ["a"]}), batch_id="one")
+    for seconds, kept in ((3600, 1), (0, 0)):
+        monkeypatch.setattr("curation_assets.warehouse.SECONDS_OF_A_SHORT_USE", seconds)
+        assert warehouse.rows("raw.batch_records") == 1
+        assert len(_idle_engines) == kept
+
+
+def test_what_spills_does_so_again_when_the_run_of_another_process_has_cleared_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("curation_assets.warehouse.SECONDS_OF_A_SHORT_USE", 3600)
     warehouse = Warehouse(
         database=str(tmp_path / "small.duckdb"), memory_limit="80MB", connection_config=(("threads", 1),)
     )
