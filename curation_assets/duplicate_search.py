@@ -230,7 +230,7 @@ HAS_EXCHANGES = (  # an older database has them without their version
     "select count(*) from information_schema.columns "
     "where table_schema = 'deduped' and table_name = 'exchanges' and column_name = 'version'"
 )
-EXCHANGE_VERSION = 2
+EXCHANGE_VERSION = 3
 """Of the reading of exchanges: what another one has read is read again."""
 
 

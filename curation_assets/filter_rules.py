@@ -11,7 +11,7 @@ from curation_assets.algorithms.language import CODES, UNKNOWN
 from curation_assets.tables import tables
 from curation_assets.warehouse import Warehouse
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 """Code version of the stage."""
 
 RULE_SETS = (

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from curation_assets.tables import tables
-from curation_assets.warehouse import NoSuchDatabaseError, Warehouse
+from curation_assets.warehouse import NoSuchDatabaseError, Warehouse, _idle_engines
 
 RUN = [sys.executable, "-m", "curation_assets.cli", "run"]
 
@@ -95,6 +96,27 @@ def test_one_connection_leaves_the_file_free_and_nothing_behind_for_the_next(war
     assert warehouse.value("select current_setting('memory_limit')") != elsewhere.value(
         "select current_setting('memory_limit')"
     )
+
+
+def test_an_engine_is_kept_after_a_short_use_only(warehouse, monkeypatch):
+    warehouse.append("raw.batch_records", pl.DataFrame({"record_id": ["a"]}), batch_id="one")
+    for seconds, kept in ((3600, 1), (0, 0)):
+        monkeypatch.setattr("curation_assets.warehouse.SECONDS_OF_A_SHORT_USE", seconds)
+        assert warehouse.rows("raw.batch_records") == 1
+        assert len(_idle_engines) == kept
+
+
+def test_what_spills_does_so_again_when_the_run_of_another_process_has_cleared_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("curation_assets.warehouse.SECONDS_OF_A_SHORT_USE", 3600)
+    warehouse = Warehouse(
+        database=str(tmp_path / "small.duckdb"), memory_limit="80MB", connection_config=(("threads", 1),)
+    )
+    spilling = "create temp table z as select hash(i)::varchar || hash(i + 1)::varchar as s from range(2000000) as t(i) order by s"
+    for _ in range(2):
+        with warehouse.get_connection() as connection:
+            connection.execute(spilling)
+            assert connection.execute("select count(*) from duckdb_temporary_files()").fetchall()[0][0]
+        shutil.rmtree(warehouse.spool_folder, ignore_errors=True)
 
 
 def test_names_that_no_sql_file_knows_never_reach_the_database(warehouse):

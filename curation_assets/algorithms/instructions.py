@@ -24,7 +24,8 @@ def instruction_signals(exchanges: pl.DataFrame) -> pl.DataFrame:
     `request_words`: words between spaces of the instruction alone, as Self-Instruct counts them: an input may be long.
     `blocked_request_words`: how many of `BLOCKED_WORDS` occur in it, English only. `response_repeats_request`: 1 if the response is
     the input, the instruction, or both together, in any spacing, else 0: a part of one of them, or the same in capitals, can be right.
-    `request_hash`, `response_hash`: UInt64, of the words of the whole request and of the response in lower case.
+    `request_hash`, `response_hash`: UInt64, of the words of the whole request and of the response in lower case; no hash of a request
+    that is empty, for who asks nothing asks not the same.
 
     >>> rows = [("Draw a map.", None, "Draw a map.", "Here."), ("Fix it:", "Hi  there", "Fix it: Hi there", "Hi there"), (None,) * 4]
     >>> instruction_signals(pl.DataFrame(rows, EXCHANGES, orient="row")).select(
@@ -46,7 +47,7 @@ def instruction_signals(exchanges: pl.DataFrame) -> pl.DataFrame:
                 (response != "")
                 & ((response == given) | (response == instruction) | (response == instruction + " " + given))
             ).cast(pl.Int64),
-            request_hash=pl.when(request.is_not_null()).then(request.str.to_lowercase().hash(0)),
+            request_hash=pl.when(request != "").then(request.str.to_lowercase().hash(0)),
             response_hash=pl.when(response.is_not_null()).then(response.str.to_lowercase().hash(0)),
         )
     )

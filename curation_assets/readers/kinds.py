@@ -381,11 +381,14 @@ def exchange(found: Conversation) -> tuple[str, str]:
 def whole_request(found: Conversation) -> str:
     r"""What is asked with the turns that led there and the system prompt: the same words under another one ask for something else.
 
+    Empty where nothing is asked: a chat that begins with its answer, whatever the system prompt.
+
     >>> whole_request(Conversation([Message("system", "In French."), Message("user", "Hi")], [Message("assistant", "Salut")]))
     'In French.\nHi'
     """
     system = (said for turn in found.prompt if turn.role == "system" for said in words(turn))
-    return "\n".join([*system, exchange(found)[0]])
+    asked = exchange(found)[0]
+    return "\n".join([*system, asked]) if asked.strip() else ""
 
 
 # --- the canonical text ---------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def contamination(
     of_run, rows_in = deduped_run(warehouse), warehouse.rows("deduped.records")
     parts, notes = parts_of(config.benchmarks, config.ngram_words)
     ngrams = ngrams_of(parts["text"], config.ngram_words)
-    by = looked_by(warehouse, ngrams)
+    by = looked_by(warehouse, parts, ngrams)
     anew = by != last_looked_by(warehouse)
     looked = look_for(warehouse, ngrams, TEXTS if anew else NEW_TEXTS, rows_in) if len(parts) else NOT_LOOKED
     matches, counted = matches_of(warehouse, looked, parts, ngrams, config, anew=anew)
@@ -202,10 +202,14 @@ def parts_of(benchmarks: list[BenchmarkConfig], n: int) -> tuple[pl.DataFrame, d
     return joined_if_short(pl.DataFrame(rows, schema=schema, orient="row"), n), notes
 
 
-def looked_by(warehouse: Warehouse, ngrams: "Ngrams") -> str:
-    """What decides which n-grams a record holds, but for its text: the benchmarks' n-grams, the code, and how records were cleaned."""
-    of_benchmarks = hashlib.sha256(ngrams.hashes.tobytes()).hexdigest()[:16]
-    return f"{ngrams.n}-grams {of_benchmarks}, code {CODE_VERSION}, cleaned by {last_cleaned_by(warehouse)}"
+def looked_by(warehouse: Warehouse, parts: pl.DataFrame, ngrams: "Ngrams") -> str:
+    """What decides how a record compares, but for its text: the benchmarks' parts and n-grams, the code, and how records were cleaned.
+
+    The parts are told apart also where they hold the same n-grams: the evidence of one is not that of another that has got its id.
+    """
+    of_benchmarks = hashlib.sha256(ngrams.hashes.tobytes())
+    of_benchmarks.update(parts.select(*OF_PART, "text").write_ndjson().encode())
+    return f"{ngrams.n}-grams {of_benchmarks.hexdigest()[:16]}, code {CODE_VERSION}, cleaned by {last_cleaned_by(warehouse)}"
 
 
 def last_looked_by(warehouse: Warehouse) -> str | None:
@@ -275,7 +279,8 @@ def matches_of(
     )
     known = pl.DataFrame(schema=MATCHES) if anew else warehouse.query("from contamination.matches")
     known = known.join(looked, on="record_id", how="anti").select("record_id", *OF_PART, "longest_run")
-    known = known.filter(pl.struct("record_id", *OF_PART).is_unique())  # an id may stand for two items of a benchmark
+    ambiguous = parts.filter(parts.select(OF_PART).is_duplicated())  # items that share an id
+    known = known.join(ambiguous, on=OF_PART, how="anti")
     matches = matches.join(known, on=["record_id", *OF_PART], how="left")
     without = pl.col("longest_run").is_null()
     told = pl.concat(

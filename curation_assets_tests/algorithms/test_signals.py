@@ -41,6 +41,8 @@ def test_instructions_are_measured_and_their_responses_compared():
     assert found["blocked_request_words"].to_list() == [0, 2, 0, 0, 0, 0, 0, 0, 0, None]
     assert found["response_repeats_request"].to_list() == [0, 0, 0, 0, 1, 1, 1, 0, 0, None]
     assert found["request_hash"].n_unique() == 10
+    nothing_asked = instruction_signals(pl.DataFrame([("", None, " ", "Hello.")], EXCHANGES, orient="row"))
+    assert nothing_asked["request_hash"].is_null().all() and nothing_asked["response_hash"].is_not_null().all()
 
 
 def test_every_signal_has_a_value_for_every_text():

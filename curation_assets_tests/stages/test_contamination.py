@@ -173,3 +173,27 @@ def test_only_what_is_new_is_compared_and_the_tables_are_those_of_comparing_all(
         assert compared(afresh, **settings) == 4
         assert warehouse.content_hashes(tables) == afresh.content_hashes(tables)
     assert {"embedded", "again"} <= dropped(warehouse).keys() and "renumbered" not in dropped(warehouse)
+
+
+@pytest.mark.parametrize(("ids", "looked_at"), [(["q7", "q7"], 0), (["q8", "q7"], 3)])
+def test_the_evidence_of_one_item_is_not_taken_for_that_of_another_with_its_id(
+    warehouse, corpus, tmp_path, ids, looked_at
+):
+    questions = [QUESTIONS[1], "A tram leaves the depot every 12 minutes from 5 in the morning, on Sundays from 6."]
+
+    def found(ids):
+        items = [{"id": one, "question": question} for one, question in zip(ids, questions, strict=True)]
+        (tmp_path / "sums.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        materialize_unchecked(warehouse, corpus, STAGES)
+        return warehouse.query("select item_id, longest_run from contamination.matches order by all").rows()
+
+    before = found(sorted(ids))
+    assert len(before) == len({run for _, run in before}) == 2
+    expected = (
+        before
+        if ids == sorted(ids)
+        else [(item_id, run) for (item_id, _), (_, run) in zip(before, before[::-1], strict=True)]
+    )
+    assert found(ids) == expected
+    looked = "select max_by((notes ->> 'records_looked_at')::int, finished_at) as n from ledger.runs where stage = 'contamination'"
+    assert warehouse.value(looked) == looked_at

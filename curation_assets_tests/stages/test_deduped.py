@@ -133,6 +133,8 @@ def test_drop_all_and_conflicts_drop_and_still_point_to_somebody(warehouse, sour
 
 def test_chats_share_an_instruction_where_they_ask_the_same_under_the_same_system_prompt(warehouse, tmp_path):
     chats = [{"id": f"c{k}", "messages": [{"role": "assistant", "content": sentence(k)}]} for k in range(3)]
+    chats[2]["messages"].insert(0, system := {"role": "system", "content": "Greet the guest."})
+    chats.append({"id": "c7", "messages": [system, {"role": "assistant", "content": sentence(7)}]})
     asked = {"role": "user", "content": "Name a river."}
     chats += [{"id": f"c{k}", "messages": [asked, {"role": "assistant", "content": sentence(k)}]} for k in (3, 4)]
     for k, language in ((5, "French"), (6, "German")):
