@@ -160,6 +160,22 @@ def test_a_verdict_goes_with_what_the_record_says(warehouse, corpus, rewritten):
         assert len(overrides.in_force(warehouse)) == 2
 
 
+def test_a_keep_does_not_go_to_an_answer_that_nobody_has_seen(warehouse, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    ops = {"raw": {"sources": [{"name": "pairs", "path": str(path)}]}}
+    for rejected in ("No.", "Never."):
+        pair = {"id": "p", "prompt": STORY, "chosen": "By noon they had all come.", "rejected": rejected}
+        path.write_text(json.dumps(pair) + "\n")
+        materialize_unchecked(warehouse, ops, ["raw", "cleaned"])
+        warehouse.release_run()
+        if rejected == "No.":
+            assert said(warehouse, "p", "keep", "--reason", "fine").exit_code == 0
+    assert warehouse.rows("raw.records") == 2
+    assert len(overrides.in_force(warehouse)) == 1
+    current = warehouse.value("select record_id from cleaned.records")
+    assert "fine" not in path_of(warehouse, current)
+
+
 def test_nobody_keeps_what_cleaning_drops_for_personal_data(warehouse, tmp_path):
     """A kept record would come back with what was replaced in it, or with what must not be there."""
     rows = [
