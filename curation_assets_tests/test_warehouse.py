@@ -99,7 +99,7 @@ def test_one_connection_leaves_the_file_free_and_nothing_behind_for_the_next(war
 
 
 def test_an_engine_is_kept_after_a_short_use_only(warehouse, monkeypatch):
-    warehouse.append("raw.batch_records", pl.DataFrame({"record_id": ["a"]}), batch_id="one")
+    warehouse.append("raw.batch_records", pl.DataFrame({"batch_id": ["one"], "record_id": ["a"]}))
     for seconds, kept in ((3600, 1), (0, 0)):
         monkeypatch.setattr("curation_assets.warehouse.SECONDS_OF_A_SHORT_USE", seconds)
         assert warehouse.rows("raw.batch_records") == 1

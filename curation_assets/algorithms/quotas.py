@@ -46,6 +46,8 @@ def allocate(
     shares, available = np.asarray(shares, dtype=np.float64), np.asarray(available, dtype=np.int64)
     if not (shares >= 0).all() or shares.sum() <= 0:
         raise ValueError("allocate needs shares of at least 0, one of them above it.")
+    # A smaller one would overflow what it is divided into, and is less than a record of any budget.
+    shares = np.where(shares > 0, np.maximum(shares, 1e-12 * shares.sum()), 0)
     taken = np.zeros(len(shares), dtype=np.int64) if taken is None else np.asarray(taken, dtype=np.int64)
     asked = (budget + taken.sum()) * shares / shares.sum()
 

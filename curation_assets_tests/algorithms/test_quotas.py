@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation_assets.algorithms.quotas import allocate, group_shares
@@ -11,6 +11,7 @@ from curation_assets.algorithms.quotas import allocate, group_shares
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 200)), min_size=1, max_size=8),
     st.booleans(),
 )
+@example(1, [(0.0, 0), (2.225073858507e-311, 2)], True)
 def test_the_budget_is_spent_as_far_as_the_groups_go_and_no_group_is_overdrawn(budget, groups, redistribute):
     shares, available = np.array([g[0] for g in groups]), np.array([g[1] for g in groups])
     shares[0] += 0.1
