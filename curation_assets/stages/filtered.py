@@ -13,7 +13,7 @@ from curation_assets.pages import BLUE, figure, markdown_table, materialized
 from curation_assets.progress import reporter
 from curation_assets.readers import CONVERSATIONS, conversation, exchange, whole_request
 from curation_assets.stages import OWNERS
-from curation_assets.stages.cleaned import cleaned
+from curation_assets.stages.cleaned import cleaned, last_cleaned_by
 from curation_assets.stages.contamination import NO_MATCHES, contamination, require_current
 from curation_assets.stages.deduped import deduped
 from curation_assets.stages.raw import raw
@@ -31,7 +31,6 @@ TEXTS = (
 """Every text, and the whole record as cleaning left it where it has turns."""
 
 UNMEASURED = TEXTS + " anti join filtered.signals as s on s.record_id = d.record_id and s.text_hash = d.text_hash"
-CLEANED_BY = "select max_by(notes ->> 'cleaned_by', finished_at) as cleaned_by from ledger.runs where stage = 'cleaned'"
 
 
 class ToxicityExamples(dg.Config):
@@ -110,7 +109,7 @@ def measured_records(warehouse: Warehouse, classifier: "ReferenceJudge | None") 
     All are where the code, the way records were cleaned, the classifier of abuse or polars (whose hashes are kept) has changed.
     """
     wanted = measurement(warehouse)
-    by = f"code {CODE_VERSION}, polars {pl.__version__}, cleaned by {warehouse.value(CLEANED_BY)}"
+    by = f"code {CODE_VERSION}, polars {pl.__version__}, cleaned by {last_cleaned_by(warehouse)}"
     if classifier is not None:
         wanted += f", toxicity by classifier {classifier.revision}"
         by += f", toxicity by classifier {classifier.revision}"

@@ -275,13 +275,12 @@ def read(
             f"Source '{source.name}' already has a file {file.uri}, read from {previous['path']}, which still exists; "
             f"give the source of {file.path} another name."
         )
+    # Not where a withdrawal was taken back since: rows refused then may be let in now.
     if (
         previous
         and previous["file_hash"] == file_hash
         and _reads_alike(json.loads(previous["source_config"]), settings)
-        and (
-            known.lifted is None or known.lifted < previous["ingested_at"]
-        )  # else: rows refused then may be let in now
+        and (known.lifted is None or known.lifted < previous["ingested_at"])
     ):
         return account | {"source": source.name, "source_uri": file.uri, "ingested_at": previous["ingested_at"]}
     account |= {
